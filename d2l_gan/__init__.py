@@ -1,0 +1,18 @@
+"""What the two GAN notebooks share: `import d2l_gan as d2l`."""
+
+from matplotlib import pyplot as plt
+
+from d2l_gan.data import (
+    DATA_HUB,
+    DATA_URL,
+    data_folder,
+    download,
+    download_extract,
+    get_dataloader_workers,
+    load_array,
+)
+from d2l_gan.device import arange, matmul, normal, numpy, seed_everything, tensor, try_gpu
+from d2l_gan.drawing import Animator, plot, set_axes, set_figsize, show_images, use_svg_display
+from d2l_gan.sprites import HUES, KINDS, sprite_labels, sprites
+from d2l_gan.steps import explain_misfit, update_D, update_G
+from d2l_gan.timing import Accumulator, Timer

@@ -1,0 +1,87 @@
+"""One step of each player of the GAN game, as both chapters define them."""
+
+import functools
+
+import torch
+from torch import nn
+
+
+def _misfit(batch_name: str, batch: torch.Tensor, net_name: str, net: nn.Module) -> str | None:
+    """Say how `batch` disagrees with the first layer of `net`, or None where it does not."""
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    layer = next((m for m in net.modules() if isinstance(m, kinds)), None)
+    if layer is None:
+        return None
+    if isinstance(layer, nn.Linear):
+        wanted, fits = f'(batch, {layer.in_features})', batch.shape[-1] == layer.in_features
+    else:
+        wanted = f'(batch, {layer.in_channels}, height, width)'
+        fits = batch.ndim == 4 and batch.shape[1] == layer.in_channels
+    if not fits:
+        return (
+            f'{batch_name} does not fit {net_name}, whose first layer is {layer}: '
+            f'expected shape {wanted}, got {tuple(batch.shape)}'
+        )
+    if batch.device != layer.weight.device:
+        return (
+            f'{batch_name} is on {batch.device} but {net_name} is on {layer.weight.device}: '
+            f'move one of them, for example '
+            f'{batch_name} = {batch_name}.to({str(layer.weight.device)!r})'
+        )
+    return None
+
+
+def explain_misfit(step):
+    """Decorate a step `(X, Z, net_D, net_G, ...)` or `(Z, net_D, net_G, ...)`: clearer errors.
+
+    Where PyTorch fails inside the step because `X` does not fit `net_D` or `Z` does not fit
+    `net_G` (shape or device), a ValueError names the batch, what was expected and what came.
+    A step that works is not touched, and other errors pass through.
+    """
+
+    @functools.wraps(step)
+    def explained(*args):
+        try:
+            return step(*args)
+        except RuntimeError as error:
+            *batches, net_D, net_G = args[: 4 if isinstance(args[1], torch.Tensor) else 3]
+            problem = _misfit('Z', batches[-1], 'net_G', net_G)
+            if len(batches) == 2:
+                problem = problem or _misfit('X', batches[0], 'net_D', net_D)
+            if problem is None:
+                raise
+            raise ValueError(problem) from error
+
+    return explained
+
+
+@explain_misfit
+def update_D(X, Z, net_D, net_G, loss, trainer_D):
+    """One step of the discriminator: real points X get label 1, fakes G(Z) label 0.
+
+    Returns half the sum of the two losses, detached.
+    """
+    with torch.no_grad():  # G only supplies the fakes here: no graph, no gradient for it
+        fake_X = net_G(Z)
+    real_Y, fake_Y = net_D(X), net_D(fake_X)
+    loss_real = loss(real_Y, torch.ones_like(real_Y))
+    loss_fake = loss(fake_Y, torch.zeros_like(fake_Y))
+    loss_D = (loss_real + loss_fake) / 2
+    trainer_D.zero_grad()
+    loss_D.backward()
+    trainer_D.step()
+    return loss_D.detach()
+
+
+@explain_misfit
+def update_G(Z, net_D, net_G, loss, trainer_G):
+    """One step of the generator: fakes G(Z) get label 1, as if they were real.
+
+    Returns the loss, detached.
+    """
+    fake_Y = net_D(net_G(Z))
+    loss_G = loss(fake_Y, torch.ones_like(fake_Y))
+    trainer_G.zero_grad()
+    loss_G.backward(inputs=list(net_G.parameters()))  # gradients for G alone, not for D
+    trainer_G.step()
+    return loss_G.detach()

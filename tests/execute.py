@@ -1,0 +1,89 @@
+"""Execute the course's notebooks in clean kernels: `make run` and `make store`.
+
+Each cell gets a progress line. `--to FOLDER` leaves the executed notebook and an HTML page there,
+`--store` writes the outputs back into the notebooks themselves.
+"""
+
+import argparse
+import time
+from base64 import b64decode
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+
+NOTEBOOKS = Path(__file__).parents[1] / 'notebooks'
+
+
+def execute(path: Path) -> nbformat.NotebookNode:
+    """Run the notebook from top to bottom in a new kernel; return it with its outputs."""
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == 'code' and cell.source.strip()]
+    start = cell_start = time.perf_counter()
+    done = 0
+
+    def begin(cell, cell_index):
+        nonlocal cell_start
+        cell_start = time.perf_counter()
+
+    def report(cell, cell_index, execute_reply):
+        nonlocal done
+        done += 1
+        seconds = time.perf_counter() - cell_start
+        print(f'{path.name}  {done:3d}/{len(code)}  {seconds:6.1f} s  {cell.id}', flush=True)
+
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        resources={'metadata': {'path': str(path.parent)}},
+        on_cell_execute=begin,
+        on_cell_executed=report,
+    )
+    client.execute()
+    print(f'{path.name}  done in {time.perf_counter() - start:.1f} s', flush=True)
+    return tidy(notebook)
+
+
+def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what differs from machine to machine: Python's version, the cells' clock times."""
+    notebook.metadata.language_info = {'name': 'python'}
+    for cell in notebook.cells:
+        cell.metadata.pop('execution', None)
+    return notebook
+
+
+def save_result(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Save the first picture of the cell `result`, for the README."""
+    (cell,) = (cell for cell in notebook.cells if cell.id == 'result')
+    picture = next(o.data['image/png'] for o in cell.outputs if 'image/png' in o.get('data', {}))
+    path.write_bytes(b64decode(picture))
+
+
+def main() -> None:
+    """Parse the command line, execute, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'notebooks', nargs='*', type=Path, default=sorted(NOTEBOOKS.glob('*.ipynb'))
+    )
+    parser.add_argument('--to', type=Path, metavar='FOLDER')
+    parser.add_argument('--store', action='store_true')
+    args = parser.parse_args()
+    for path in args.notebooks:
+        notebook = execute(path)
+        if args.store:
+            nbformat.write(notebook, path)
+            save_result(notebook, path.parent / 'img' / f'{path.stem}.png')
+        if args.to:
+            args.to.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, args.to / path.name)
+            exporter = HTMLExporter(embed_images=True)
+            html, _ = exporter.from_notebook_node(
+                notebook, resources={'metadata': {'name': path.stem, 'path': str(path.parent)}}
+            )
+            (args.to / path.with_suffix('.html').name).write_text(html, encoding='utf-8')
+            print(f'wrote {args.to / path.name} and {path.with_suffix(".html").name}')
+
+
+if __name__ == '__main__':
+    main()
