@@ -5,6 +5,7 @@ from matplotlib import pyplot as plt
 from d2l_gan.data import (
     DATA_HUB,
     DATA_URL,
+    DownloadError,
     data_folder,
     download,
     download_extract,
@@ -13,6 +14,24 @@ from d2l_gan.data import (
 )
 from d2l_gan.device import arange, matmul, normal, numpy, seed_everything, tensor, try_gpu
 from d2l_gan.drawing import Animator, plot, set_axes, set_figsize, show_images, use_svg_display
+from d2l_gan.measures import (
+    Diagnosis,
+    Encoder,
+    coverage,
+    diagnose,
+    frechet_distance,
+    gaussian_kl,
+    gaussian_w2,
+    linear_gaussian,
+    nearest,
+    non_saturating,
+    observe,
+    precision_recall,
+    random_encoder,
+    saturating,
+    sprite_encoder,
+    train_encoder,
+)
 from d2l_gan.sprites import HUES, KINDS, sprite_labels, sprites
 from d2l_gan.steps import explain_misfit, update_D, update_G
 from d2l_gan.timing import Accumulator, Timer

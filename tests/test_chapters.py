@@ -1,0 +1,169 @@
+"""What the notebooks define in view, taken out of their cells and tested on its own."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from torch import nn
+
+import d2l_gan as d2l
+
+NOTEBOOKS = Path(__file__).parents[1] / 'notebooks'
+
+
+def defined_in(stem, *ids, **names):
+    """Run the cells `ids` of a notebook, after its imports, with `names` given."""
+    cells = {cell.id: cell for cell in nbformat.read(NOTEBOOKS / f'{stem}.ipynb', 4).cells}
+    namespace = dict(names)
+    for cell_id in ('imports', *ids):
+        exec(compile(cells[cell_id].source, cell_id, 'exec'), namespace)
+    return namespace
+
+
+@pytest.fixture(autouse=True)
+def quiet_figures():
+    d2l.plt.switch_backend('agg')
+    with d2l.plt.rc_context():
+        yield
+    d2l.plt.close('all')
+
+
+@pytest.fixture
+def dcgan():
+    return defined_in(
+        '02_dcgan', 'g-block-def', 'd-block-def', 'net-g-def', 'net-d-def', latent_dim=100, n=4
+    )
+
+
+def test_G_block_is_transposed_convolution_batch_norm_relu(dcgan):
+    block = dcgan['G_block'](5)
+    X = torch.randn(2, 3, 16, 16)
+    conv = nn.functional.conv_transpose2d(X, block.conv2d_trans.weight, stride=2, padding=1)
+    mean, var = conv.mean((0, 2, 3), keepdim=True), conv.var((0, 2, 3), keepdim=True, correction=0)
+    expected = ((conv - mean) / (var + 1e-5).sqrt()).relu()
+    torch.testing.assert_close(block(X), expected, atol=1e-4, rtol=1e-4)
+    assert block.conv2d_trans.bias is None
+
+
+@pytest.mark.parametrize('alpha', [0.0, 0.2, 0.7])
+def test_D_block_is_convolution_batch_norm_leaky_relu(dcgan, alpha):
+    block = dcgan['D_block'](5, alpha=alpha)
+    X = torch.randn(2, 3, 16, 16)
+    conv = nn.functional.conv2d(X, block.conv2d.weight, stride=2, padding=1)
+    mean, var = conv.mean((0, 2, 3), keepdim=True), conv.var((0, 2, 3), keepdim=True, correction=0)
+    normal = (conv - mean) / (var + 1e-5).sqrt()
+    expected = torch.where(normal > 0, normal, alpha * normal)
+    torch.testing.assert_close(block(X), expected, atol=1e-4, rtol=1e-4)
+    assert dcgan['D_block'](5).activation.negative_slope == 0.2
+
+
+@pytest.mark.parametrize(
+    ('name', 'settings', 'side', 'expected'),
+    [
+        ('G_block', {}, 16, 32),
+        ('G_block', {'strides': 1, 'padding': 0}, 1, 4),
+        ('G_block', {'kernel_size': 3, 'strides': 3, 'padding': 2}, 7, 17),
+        ('D_block', {}, 16, 8),
+        ('D_block', {'kernel_size': 5, 'strides': 3, 'padding': 2}, 16, 6),
+    ],
+)
+def test_blocks_have_the_side_of_the_formula(dcgan, name, settings, side, expected):
+    out = dcgan[name](20, **settings)(torch.zeros(2, 3, side, side))
+    assert out.shape == (2, 20, expected, expected)
+
+
+def test_networks_have_five_convolutions_and_the_right_ends(dcgan):
+    net_G, net_D = dcgan['net_G'], dcgan['net_D']
+    assert net_G(torch.zeros(2, 100, 1, 1)).shape == (2, 3, 64, 64)
+    assert net_D(torch.zeros(2, 3, 64, 64)).shape == (2, 1, 1, 1)
+    for net, kind in ((net_G, nn.ConvTranspose2d), (net_D, nn.Conv2d)):
+        assert sum(isinstance(m, kind) for m in net.modules()) == 5
+        assert sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) == 4
+    assert isinstance(net_G[-1], nn.Tanh)
+
+
+class Spy(nn.Module):
+    """Passes on what its network says, and remembers what came in."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.seen = net, []
+
+    def forward(self, X):
+        self.seen.append(X.detach().clone())
+        return self.net(X)
+
+
+def chapter_1():
+    names = defined_in('01_basic_gan', 'update-D', 'update-G', 'show-points', 'train')
+    data = torch.randn(24, 2)
+    nets = nn.Linear(2, 1), nn.Linear(2, 2)
+    rest = {'lr_D': 0.05, 'lr_G': 0.005, 'latent_dim': 2, 'data': data}
+    return names['train'], nets, d2l.load_array((data,), 8), rest, (0.05, 0.005), (0.9, 0.999)
+
+
+def chapter_2():
+    names = defined_in('02_dcgan', 'show-mosaic', 'train', device=torch.device('cpu'))
+    net_D = nn.Conv2d(3, 1, 8)
+    net_G = nn.Sequential(nn.ConvTranspose2d(5, 3, 8), nn.BatchNorm2d(3), nn.Tanh())
+    batches = d2l.load_array((torch.rand(24, 3, 8, 8), torch.zeros(24)), 8)
+    rest = {'lr': 0.0002, 'latent_dim': 5}
+    return names['train'], (net_D, net_G), batches, rest, (0.0002, 0.0002), (0.5, 0.999)
+
+
+@pytest.mark.parametrize('chapter', [chapter_1, chapter_2])
+def test_train_plays_the_game_of_its_chapter(chapter, monkeypatch, capsys):
+    train, (net_D, net_G), data_iter, rest, lrs, betas = chapter()
+    for w in [*net_D.parameters(), *net_G.parameters()]:
+        nn.init.constant_(w, 5.0)
+    spy_D, spy_G = Spy(net_D), Spy(net_G)
+    made, start = [], []
+
+    class Adam(torch.optim.Adam):
+        def __init__(self, params, **settings):
+            super().__init__(params, **settings)
+            made.append(self)
+            start.extend(w.detach().clone() for group in self.param_groups for w in group['params'])
+
+    monkeypatch.setattr(torch.optim, 'Adam', Adam)
+    torch.manual_seed(0)
+    loss_D, loss_G = train(spy_D, spy_G, data_iter, num_epochs=2, **rest)
+
+    assert [trainer.defaults['lr'] for trainer in made] == list(lrs)
+    assert all(tuple(trainer.defaults['betas']) == betas for trainer in made)
+    assert max(w.abs().max() for w in start) < 0.1, 'weights did not start from N(0, 0.02)'
+    noise = [Z for Z in spy_G.seen if len(Z) == 8]
+    assert len(noise) == 2 * 6, 'one step of D and one of G for each of 6 batches'
+    steps = noise[::2]
+    assert all(not torch.equal(a, b) for i, a in enumerate(steps) for b in steps[:i])
+    assert torch.cat(steps).mean().abs() < 0.5
+    assert 0.7 < torch.cat(steps).std() < 1.3
+    assert 0 < loss_D < 3
+    assert 0 < loss_G < 3
+    out = capsys.readouterr().out
+    assert out.startswith(f'loss_D {loss_D:.3f}, loss_G {loss_G:.3f}, ')
+    assert 'examples/sec' in out
+
+
+def test_train_of_chapter_1_reports_the_mean_loss_of_the_last_epoch(monkeypatch):
+    train, (net_D, net_G), data_iter, rest, _, _ = chapter_1()
+    monkeypatch.setattr(torch.optim.Adam, 'step', lambda self: None)
+    loss_D, loss_G = train(net_D, net_G, data_iter, num_epochs=1, **rest)
+    assert loss_D == pytest.approx(0.693, abs=0.05)
+    assert loss_G == pytest.approx(0.693, abs=0.05)
+
+
+@pytest.mark.parametrize('chapter', [chapter_1, chapter_2])
+def test_train_says_that_there_are_no_epochs(chapter):
+    train, (net_D, net_G), data_iter, rest, _, _ = chapter()
+    with pytest.raises(ValueError, match='num_epochs must be at least 1'):
+        train(net_D, net_G, data_iter, num_epochs=0, **rest)
+
+
+@pytest.mark.parametrize('chapter', [chapter_1, chapter_2])
+def test_speed_counts_training_time_over_all_epochs(chapter, monkeypatch, capsys):
+    train, (net_D, net_G), data_iter, rest, _, _ = chapter()
+    monkeypatch.setattr(d2l.Timer, 'stop', lambda self: self.times.append(0.5))
+    train(net_D, net_G, data_iter, num_epochs=3, **rest)
+    assert f'{3 * 24 / 1.5:.1f} examples/sec' in capsys.readouterr().out
