@@ -6,6 +6,7 @@ from d2l_gan.data import (
     DATA_HUB,
     DATA_URL,
     DownloadError,
+    InMemory,
     data_folder,
     download,
     download_extract,
@@ -33,5 +34,5 @@ from d2l_gan.measures import (
     train_encoder,
 )
 from d2l_gan.sprites import HUES, KINDS, sprite_labels, sprites
-from d2l_gan.steps import explain_misfit, update_D, update_G
+from d2l_gan.steps import explain_misfit, he_init, pair_loss, r1_penalty, update_D, update_G
 from d2l_gan.timing import Accumulator, Timer

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
+import torch
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -169,6 +170,38 @@ def load_array(data_arrays: Sequence[Tensor], batch_size: int, is_train: bool = 
     order = RandomSampler(dataset) if is_train else SequentialSampler(dataset)
     batches = BatchSampler(order, batch_size, drop_last=False)
     return DataLoader(dataset, sampler=batches, batch_size=None)
+
+
+class InMemory:
+    """The images of a loader, decoded once and kept as bytes: no file is read again.
+
+    Parameters: a loader of batches (X, y), X of shape (batch, 3, height, width) in [-1, 1], as
+    `Normalize(0.5, 0.5)` gives them; the device to keep the images on. A pass gives batches (X, y)
+    of `batch_size` on that device in a new order. `pixels` are the bytes, shape (n, 3, height,
+    width), `labels` the classes.
+    """
+
+    def __init__(self, loader, batch_size: int, device: torch.device | str = 'cpu'):
+        from tqdm.auto import tqdm
+
+        pixels, labels = [], []
+        for X, y in tqdm(loader, desc='images', unit='batch', leave=False):
+            pixels.append(((X + 1) * 127.5).round().to(torch.uint8))
+            labels.append(y)
+        self.pixels, self.labels = torch.cat(pixels).to(device), torch.cat(labels).to(device)
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.pixels) // self.batch_size)
+
+    def __getitem__(self, index) -> Tensor:
+        """The images at `index` (a slice, list or tensor), back in [-1, 1]."""
+        return self.pixels[index].float() / 127.5 - 1
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.pixels)).to(self.pixels.device)
+        for chosen in order.split(self.batch_size):
+            yield self[chosen], self.labels[chosen]
 
 
 def get_dataloader_workers() -> int:

@@ -345,7 +345,7 @@ def diagnose(history: Sequence[Mapping[str, float]]) -> Diagnosis:
             f'generated samples vary {spread:.2f} times as much as real ones; {seen}',
             'Hold D back with a gradient penalty, or pair real and fake in a relativistic loss.',
         )
-    if real > 0.8 and fake < 0.2:
+    if real - fake > 0.45:
         return Diagnosis(
             'D has won',
             f'{seen}; the gap leaves G little to learn from',

@@ -85,3 +85,36 @@ def update_G(Z, net_D, net_G, loss, trainer_G):
     loss_G.backward(inputs=list(net_G.parameters()))  # gradients for G alone, not for D
     trainer_G.step()
     return loss_G.detach()
+
+
+def he_init(net: nn.Module) -> None:
+    """Start a network anew: He et al.'s (2015) variance of 2 / fan-in, batch norm with scale 1.
+
+    The fan-in is the number of terms that one output pixel adds up. A transposed convolution of
+    stride s adds up (kernel / s)^2 of them per channel; one of stride 1 starts from a single pixel.
+    """
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            fan_in = layer.in_channels * layer.kernel_size[0] ** 2
+        elif isinstance(layer, nn.ConvTranspose2d):
+            s = layer.stride[0]
+            fan_in = layer.in_channels * ((layer.kernel_size[0] / s) ** 2 if s > 1 else 1)
+        else:
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.reset_parameters()
+            continue
+        nn.init.normal_(layer.weight, 0, (2 / fan_in) ** 0.5)
+
+
+def r1_penalty(real_Y: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
+    """Mean over the batch of the squared norm of D's gradient at real data (Mescheder, 2018).
+
+    `X` must have asked for a gradient before `real_Y = net_D(X)`; the result can be trained on.
+    """
+    (slope,) = torch.autograd.grad(real_Y.sum(), X, create_graph=True)
+    return slope.square().flatten(1).sum(1).mean()
+
+
+def pair_loss(winner_Y: torch.Tensor, loser_Y: torch.Tensor) -> torch.Tensor:
+    """Mean over pairs of -log sigmoid(winner - loser), logits (Jolicoeur-Martineau, 2019)."""
+    return nn.functional.softplus(loser_Y - winner_Y).mean()

@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 NOTEBOOKS = Path(__file__).parents[1] / 'notebooks'
+RESULTS = {'01_basic_gan': 'result', '02_dcgan': 'gallery'}  # the cells that the README shows
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
@@ -54,8 +55,8 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def save_result(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Save the first picture of the cell `result`, for the README."""
-    (cell,) = (cell for cell in notebook.cells if cell.id == 'result')
+    """Save the picture of the chapter's result, for the README."""
+    (cell,) = (cell for cell in notebook.cells if cell.id == RESULTS[path.stem])
     picture = next(o.data['image/png'] for o in cell.outputs if 'image/png' in o.get('data', {}))
     path.write_bytes(b64decode(picture))
 
@@ -73,7 +74,8 @@ def main() -> None:
         notebook = execute(path)
         if args.store:
             nbformat.write(notebook, path)
-            save_result(notebook, path.parent / 'img' / f'{path.stem}.png')
+            if path.stem in RESULTS:
+                save_result(notebook, path.parent / 'img' / f'{path.stem}.png')
         if args.to:
             args.to.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, args.to / path.name)

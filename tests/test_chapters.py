@@ -32,7 +32,13 @@ def quiet_figures():
 @pytest.fixture
 def dcgan():
     return defined_in(
-        '02_dcgan', 'g-block-def', 'd-block-def', 'net-g-def', 'net-d-def', latent_dim=100, n=4
+        '02_dcgan',
+        'g-block-def',
+        'd-block-def',
+        'net-g-def',
+        'net-d-def',
+        latent_dim=100,
+        n=4,
     )
 
 
@@ -127,8 +133,9 @@ def test_train_plays_the_game_of_its_chapter(chapter, monkeypatch, capsys):
             start.extend(w.detach().clone() for group in self.param_groups for w in group['params'])
 
     monkeypatch.setattr(torch.optim, 'Adam', Adam)
+    monkeypatch.setattr(d2l, 'observe', lambda *_: {})  # it looks at the networks once an epoch
     torch.manual_seed(0)
-    loss_D, loss_G = train(spy_D, spy_G, data_iter, num_epochs=2, **rest)
+    loss_D, loss_G, *_ = train(spy_D, spy_G, data_iter, num_epochs=2, **rest)
 
     assert [trainer.defaults['lr'] for trainer in made] == list(lrs)
     assert all(tuple(trainer.defaults['betas']) == betas for trainer in made)
@@ -167,3 +174,129 @@ def test_speed_counts_training_time_over_all_epochs(chapter, monkeypatch, capsys
     monkeypatch.setattr(d2l.Timer, 'stop', lambda self: self.times.append(0.5))
     train(net_D, net_G, data_iter, num_epochs=3, **rest)
     assert f'{3 * 24 / 1.5:.1f} examples/sec' in capsys.readouterr().out
+
+
+def test_64_gans_at_once_are_64_gans_alone():
+    """Stacked networks give what each gives alone, and one's loss moves no other's weights."""
+    names = defined_in('01_basic_gan', 'stack')
+    weights, call = names['stack'](
+        lambda: nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1))
+    )
+    X = torch.randn(names['num_gans'], 8, 2)
+    out = call(weights, X)
+    for k in (0, 17, 63):
+        W0, c0, W2, c2 = (weights[key][k] for key in ('0.weight', '0.bias', '2.weight', '2.bias'))
+        torch.testing.assert_close(out[k], (X[k] @ W0.T + c0).tanh() @ W2.T + c2)
+    grads = torch.autograd.grad(out[17].square().sum(), weights.values())
+    for grad in grads:
+        assert grad[17].abs().sum() > 0
+        assert grad[torch.arange(64) != 17].abs().sum() == 0
+
+
+def test_train_many_learns_and_each_remedy_acts():
+    d2l.seed_everything(0)
+    names = defined_in('01_basic_gan', 'data-draw', 'stack', 'play', 'many-loop')
+    names['num_gans'], names['target'] = 4, names['A'].T @ names['A']
+    settings = {
+        'make_D': lambda: nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)),
+        'num_epochs': 2, 'batch_size': 100, 'lr_D': 0.01, 'lr_G': 0.005,
+    }  # fmt: skip
+
+    def outcome(**changes):
+        torch.manual_seed(0)
+        return torch.stack(names['train_many'](**settings | changes))
+
+    plain = outcome()
+    assert plain.shape == (2, 4)
+    assert torch.equal(plain, outcome())
+    for change in ({'gamma': 1.0}, {'decay': True}, {'betas': (0.5, 0.9)}):
+        assert not torch.allclose(plain[0], outcome(**change)[0], rtol=1e-4), change
+    slower = outcome(half_life=1000)
+    assert torch.equal(plain[0], slower[0])
+    assert not torch.equal(plain[1], outcome(half_life=1)[1])
+    long = outcome(num_epochs=150, gamma=0.2, decay=True, betas=(0.5, 0.99))
+    assert (long < plain / 2).all()
+
+
+def pair_of_nets():
+    net_D = nn.Sequential(nn.Conv2d(3, 1, 8))
+    net_G = nn.Sequential(nn.ConvTranspose2d(5, 3, 8), nn.BatchNorm2d(3), nn.Tanh())
+    return net_D, net_G
+
+
+@pytest.mark.parametrize('paired', [False, True])
+def test_play_is_the_step_of_chapter_1_with_another_loss(paired):
+    """Against the loss written out, both weights and the order of the two steps."""
+    play = defined_in('02_dcgan', 'r1', 'pair', 'play')['play']
+    torch.manual_seed(0)
+    (net_D, net_G), X, Z = pair_of_nets(), torch.rand(4, 3, 8, 8), torch.randn(4, 5, 1, 1)
+    copies = [nn.Sequential(*net) for net in pair_of_nets()]
+    for net, other in zip((net_D, net_G), copies, strict=True):
+        other.load_state_dict(net.state_dict())
+    trainers = [torch.optim.SGD(net.parameters(), 0.1) for net in (net_D, net_G)]
+    play(X.clone(), net_G(Z), net_D, net_G, *trainers, paired, 0.5)
+
+    other_D, other_G = copies
+    log_sigmoid = nn.functional.logsigmoid
+    X, fake = X.clone().requires_grad_(), other_G(Z)
+    real_Y, fake_Y = other_D(X), other_D(fake.detach())
+    if paired:
+        loss = -log_sigmoid(real_Y - fake_Y).mean()
+    else:
+        loss = -(log_sigmoid(real_Y) + log_sigmoid(-fake_Y)).mean() / 2
+    (slope,) = torch.autograd.grad(real_Y.sum(), X, create_graph=True)
+    loss = loss + 0.25 * slope.square().sum((1, 2, 3)).mean()
+    for w, g in zip(
+        other_D.parameters(), torch.autograd.grad(loss, other_D.parameters()), strict=True
+    ):
+        w.data -= 0.1 * g
+    gap = other_D(fake) - (other_D(X).detach() if paired else 0)
+    grads = torch.autograd.grad(-log_sigmoid(gap).mean(), other_G.parameters())
+    for w, g in zip(other_G.parameters(), grads, strict=True):
+        w.data -= 0.1 * g
+    for net, other in zip((net_D, net_G), copies, strict=True):
+        for a, b in zip(net.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_fit_decays_penalises_lazily_averages_and_keeps_snapshots():
+    cpu = torch.device('cpu')
+    data = d2l.load_array((torch.rand(40, 3, 8, 8), torch.zeros(40)), 4)
+    names = defined_in(
+        '02_dcgan', 'r1', 'pair', 'play', 'fit', latent_dim=5, device=cpu, batches=data
+    )
+    steps, play = [], names['play']
+
+    def spy(X, fake_X, net_D, net_G, trainer_D, trainer_G, paired, gamma):
+        steps.append((trainer_D.param_groups[0]['lr'], trainer_G.param_groups[0]['lr'], gamma))
+        play(X, fake_X, net_D, net_G, trainer_D, trainer_G, paired, gamma)
+
+    names['play'] = spy
+    torch.manual_seed(0)
+    net_D, net_G = pair_of_nets()
+    mean_G, snapshots = names['fit'](net_D, net_G, 0.01, 2, paired=True, gamma=0.3)
+    assert len(steps) == 20
+    assert [gamma for _, _, gamma in steps] == pytest.approx([1.2, 0, 0, 0] * 5)
+    rates = [lr for lr, _, _ in steps]
+    assert rates == [lr for _, lr, _ in steps]
+    assert rates[:11] == [0.01] * 11
+    assert rates[15] == pytest.approx(0.005)
+    assert rates[-1] == pytest.approx(0.001)
+    assert len(snapshots) == 2
+    assert snapshots[0].shape == (8, 3, 8, 8)
+    assert not torch.equal(snapshots[0], snapshots[1])
+    for a, b in zip(mean_G.parameters(), net_G.parameters(), strict=True):
+        assert not torch.equal(a, b)
+
+
+def test_arc_keeps_to_the_sphere():
+    names = defined_in('02_dcgan', latent_dim=5)
+    source = {c.id: c for c in nbformat.read(NOTEBOOKS / '02_dcgan.ipynb', 4).cells}['walk'].source
+    exec(source[: source.index('anchors =')], names)
+    z0 = torch.tensor([3.0, 0.0]).reshape(2, 1, 1)
+    z1 = torch.tensor([0.0, 3.0]).reshape(2, 1, 1)
+    path = names['arc'](z0, z1, 5)
+    torch.testing.assert_close(path.flatten(1).norm(dim=1), torch.full((5,), 3.0))
+    torch.testing.assert_close(path[0], z0)
+    torch.testing.assert_close(path[-1], z1)
+    torch.testing.assert_close(path[2].flatten(), torch.full((2,), 3 / 2**0.5))

@@ -592,3 +592,32 @@ assert multiprocessing.get_start_method(allow_none=True) is None
     out, err = start(code).communicate(timeout=30)
     assert out.strip() in ('0', '1', '2', '3', '4'), err
     assert err == ''
+
+
+def test_in_memory_gives_the_loaders_images_back_exactly_and_reads_them_once(tmp_path):
+    import torchvision
+
+    from d2l_gan import sprites
+
+    T = torchvision.transforms
+    dataset = torchvision.datasets.ImageFolder(
+        sprites(64, folder=tmp_path / 'sprites'),
+        T.Compose([T.ToTensor(), T.Normalize(0.5, 0.5)]),
+    )
+    expected = torch.stack([X for X, _ in dataset])
+    batches = data.InMemory(torch.utils.data.DataLoader(dataset, batch_size=24), 24)
+    assert batches.pixels.dtype == torch.uint8
+    torch.testing.assert_close(batches[:], expected)
+    assert len(batches) == 3
+    dataset.samples.clear()
+    torch.manual_seed(0)
+    passes = [list(batches) for _ in range(2)]
+    assert [len(X) for X, _ in passes[0]] == [24, 24, 16]
+    assert not torch.equal(passes[0][0][0], passes[1][0][0])
+    for one in passes:
+        X, y = (torch.cat(parts) for parts in zip(*one, strict=True))
+        gap = (X[:, None] - expected).abs().flatten(2).amax(2)
+        index = gap.argmin(1)
+        assert gap.amin(1).max() < 1e-5
+        assert sorted(index.tolist()) == list(range(64))
+        assert torch.equal(y, batches.labels[index])

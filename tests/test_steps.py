@@ -168,3 +168,47 @@ def test_other_errors_pass_through():
 
     with pytest.raises(RuntimeError, match='a fault of the loss'):
         d2l.update_G(torch.zeros(8, 2), net_D, net_G, broken_loss, sgd(net_G))
+
+
+@pytest.mark.parametrize(
+    ('layer', 'shape'),
+    [
+        (nn.Conv2d(64, 64, 3, padding=1, bias=False), (2, 64, 16, 16)),
+        (nn.ConvTranspose2d(64, 64, 4, 2, 1, bias=False), (2, 64, 16, 16)),
+        (nn.ConvTranspose2d(200, 64, 4, 1, 0, bias=False), (8, 200, 1, 1)),
+    ],
+)
+def test_he_init_keeps_the_size_of_signals(layer, shape):
+    """A ReLU halves the mean square, so the layer after it must double it."""
+    torch.manual_seed(0)
+    d2l.he_init(layer)
+    out = layer(torch.randn(shape)).detach()[..., 2:-2, 2:-2]
+    if shape[-1] == 1:
+        out = layer(torch.randn(shape)).detach()
+    assert out.square().mean().item() == pytest.approx(2, rel=0.1)
+
+
+def test_he_init_restarts_batch_norm():
+    norm = nn.BatchNorm2d(8)
+    nn.init.normal_(norm.weight, 0, 0.02)
+    d2l.he_init(nn.Sequential(norm))
+    assert torch.equal(norm.weight, torch.ones(8))
+    assert torch.equal(norm.bias, torch.zeros(8))
+
+
+def test_r1_penalty_by_hand_and_for_training():
+    """For o = x^T M x the gradient is 2 M x (M symmetric), the penalty the mean of |2 M x|^2."""
+    M = torch.tensor([[1.0, 0.5], [0.5, -2.0]], requires_grad=True)
+    X = torch.randn(8, 2, requires_grad=True)
+    penalty = d2l.r1_penalty((X @ M * X).sum(1), X)
+    torch.testing.assert_close(penalty, (2 * X @ M).square().sum(1).mean())
+    penalty.backward()
+    assert M.grad.abs().sum() > 0
+
+
+def test_pair_loss_by_hand():
+    winner, loser = torch.tensor([2.0, 0.0]), torch.tensor([1.0, 3.0])
+    expected = (
+        -(torch.sigmoid(torch.tensor(1.0)).log() + torch.sigmoid(torch.tensor(-3.0)).log()) / 2
+    )
+    torch.testing.assert_close(d2l.pair_loss(winner, loser), expected)
