@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) # as in a container
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -18,7 +19,7 @@ setup: .venv/ready ## prepare .venv (3 to 10 minutes the first time, nothing the
 	@touch $@
 
 lab: setup       ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(AS_ROOT)
 
 test: setup      ## every test, both notebooks under nbval included
 	$(BIN)/python -m pytest
