@@ -2,6 +2,7 @@
 
 from matplotlib import pyplot as plt
 
+from d2l_gan.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from d2l_gan.data import (
     DATA_HUB,
     DATA_URL,

@@ -3,9 +3,8 @@
 Gaussians are compared in closed form, images by the features of a small encoder.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from d2l_gan.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from d2l_gan.data import data_folder
 
 # Gaussians ----------------------------------------------------------------------------------------
@@ -202,18 +202,12 @@ def train_encoder(X: Tensor, kinds: Tensor, hues: Tensor, seed: int = 0) -> Enco
 def sprite_encoder(X: Tensor, kinds: Tensor, hues: Tensor) -> Encoder:
     """`train_encoder`, its weights kept in `data_folder()`: seconds the first time, then none."""
     path = Path(data_folder()) / f'sprite-encoder-v1-{len(X)}.pt'
-    if path.exists():
-        net = Encoder().eval().requires_grad_(False)
-        try:
-            net.load_state_dict(torch.load(path, weights_only=True))
-            return net
-        except Exception:  # a damaged file is no loss: train again
-            path.unlink(missing_ok=True)
+    net = Encoder().eval().requires_grad_(False)
+    with torch.random.fork_rng(), suppress(FileNotFoundError, CheckpointError):
+        load_checkpoint(path, {'encoder': net})
+        return net
     net = train_encoder(X, kinds, hues)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix='.encoder-') as shop:
-        torch.save(net.state_dict(), Path(shop) / path.name)
-        os.replace(Path(shop) / path.name, path)
+    save_checkpoint(path, {'encoder': net})
     return net
 
 
