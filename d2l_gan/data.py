@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import math
 import multiprocessing
 import os
 import shutil
@@ -175,33 +176,59 @@ def load_array(data_arrays: Sequence[Tensor], batch_size: int, is_train: bool = 
 class InMemory:
     """The images of a loader, decoded once and kept as bytes: no file is read again.
 
-    Parameters: a loader of batches (X, y), X of shape (batch, 3, height, width) in [-1, 1], as
-    `Normalize(0.5, 0.5)` gives them; the device to keep the images on. A pass gives batches (X, y)
-    of `batch_size` on that device in a new order. `pixels` are the bytes, shape (n, 3, height,
-    width), `labels` the classes.
+    Parameters: a DataLoader of batches (X, y), X of shape (batch, channels, height, width) in
+    [-1, 1], as `Normalize(0.5, 0.5)` gives them; the device of the batches. A pass gives batches
+    (X, y) of `batch_size` on that device in a new order.
+
+    `pixels` are the bytes, shape (n, channels, height, width), `labels` the classes. They lie on
+    the device where they take at most half of what is free there, else in this machine's memory by
+    the same rule, else in a temporary file in `data_folder()` that is mapped into memory.
     """
 
     def __init__(self, loader, batch_size: int, device: torch.device | str = 'cpu'):
         from tqdm.auto import tqdm
 
-        pixels, labels = [], []
+        self.batch_size, self.device = batch_size, torch.device(device)
+        count, done = len(loader.dataset), 0
+        shape = loader.dataset[0][0].shape if count else (0,)
+        self.pixels = _room_for(count, shape, self.device)
+        self.labels = torch.zeros(count, dtype=torch.int64, device=self.device)
         for X, y in tqdm(loader, desc='images', unit='batch', leave=False):
-            pixels.append(((X + 1) * 127.5).round().to(torch.uint8))
-            labels.append(y)
-        self.pixels, self.labels = torch.cat(pixels).to(device), torch.cat(labels).to(device)
-        self.batch_size = batch_size
+            here = slice(done, done := done + len(X))
+            self.pixels[here] = X.add(1).mul(127.5).round().to(torch.uint8)
+            self.labels[here] = y
+        self.pixels, self.labels = self.pixels[:done], self.labels[:done]  # drop_last leaves some
 
     def __len__(self) -> int:
         return -(-len(self.pixels) // self.batch_size)
 
     def __getitem__(self, index) -> Tensor:
         """The images at `index` (a slice, list or tensor), back in [-1, 1]."""
-        return self.pixels[index].float() / 127.5 - 1
+        return self.pixels[index].to(self.device).float() / 127.5 - 1
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.pixels)).to(self.pixels.device)
+        order = torch.randperm(len(self.pixels)).to(self.device)
         for chosen in order.split(self.batch_size):
-            yield self[chosen], self.labels[chosen]
+            yield self[chosen.to(self.pixels.device)], self.labels[chosen]
+
+
+def _room_for(count: int, shape: Sequence[int], device: torch.device) -> Tensor:
+    """Bytes for `count` images, not filled: on the device, in memory, or in a mapped file."""
+    import psutil
+
+    size = count * math.prod(shape)
+    if device.type == 'cuda' and size <= torch.cuda.mem_get_info(device)[0] / 2:
+        return torch.empty(count, *shape, dtype=torch.uint8, device=device)
+    if size <= psutil.virtual_memory().available / 2:
+        fits = device if device.type != 'cuda' else 'cpu'
+        return torch.empty(count, *shape, dtype=torch.uint8, device=fits)
+    with _workshop(data_folder(), 'the decoded images') as shop:
+        if shutil.disk_usage(shop).free < size:  # a mapped file fails only when it is written to
+            raise OSError(errno.ENOSPC, f'{size / 1e6:.0f} MB are needed')
+        file = Path(tempfile.mkdtemp(prefix='.d2l-', dir=data_folder())) / 'pixels'
+        mapped = torch.from_file(str(file), shared=True, size=size, dtype=torch.uint8)
+        shutil.rmtree(file.parent, ignore_errors=True)  # the bytes live as long as they are mapped
+    return mapped.reshape(count, *shape)
 
 
 def get_dataloader_workers() -> int:

@@ -189,6 +189,53 @@ def _listed(values) -> list:
     return [v.detach() if isinstance(v, torch.Tensor) else v for v in values]
 
 
+class LiveFigure:
+    """A figure as PNG, many times a second: what has not moved is not drawn again.
+
+    What moves are curves, points, arrows and images. A caller had better change these (`set_data`,
+    `set_offsets`) than clear the axes and draw again; where anything else has changed, limits or
+    labels, the next frame is drawn as a whole.
+    """
+
+    def __init__(self, fig: Figure):
+        self.fig = fig
+        self._canvas = FigureCanvasAgg(fig)
+        self._background = None
+
+    def frame(self) -> bytes:
+        """The figure as it is now, quickly made."""
+        moving = [a for ax in self.fig.axes for a in (*ax.images, *ax.collections, *ax.lines)]
+        for artist in moving:
+            artist.set_animated(True)  # drawn by us: a change of it leaves the rest as it is
+        if self._background is None or self.fig.stale:
+            self._canvas.draw()
+            self._background = self._canvas.copy_from_bbox(self.fig.bbox)
+        else:
+            self._canvas.restore_region(self._background)
+        for artist in sorted(moving, key=lambda artist: artist.zorder):
+            artist.axes.draw_artist(artist)
+        return self._png(compress_level=1)
+
+    def whole(self, dpi: int) -> bytes:
+        """The figure as it is now, each part drawn in its order, at `dpi` dots per inch."""
+        self._background = None
+        for ax in self.fig.axes:
+            for artist in ax.get_children():
+                artist.set_animated(False)
+        before = self.fig.dpi
+        self.fig.set_dpi(dpi)
+        self._canvas.draw()
+        png = self._png(compress_level=6)
+        self.fig.set_dpi(before)
+        return png
+
+    def _png(self, compress_level: int) -> bytes:
+        png = BytesIO()
+        frame = Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert('RGB')
+        frame.save(png, 'PNG', compress_level=compress_level)
+        return png.getvalue()
+
+
 class Animator:
     """Curves that grow while a loop runs, in one figure that is updated in place.
 
@@ -196,6 +243,8 @@ class Animator:
     `axes[0]`, the caller draws in the others before `add`. In Jupyter the figure appears with the
     first `add`. It is redrawn as often as a tenth of the time allows, and once more, sharper, when
     the cell ends, however it ends. Outside Jupyter nothing is shown; `fig` can be saved.
+
+    Each frame is drawn by a `LiveFigure`, which says what makes a frame fast.
 
     Raises ValueError where `xlim` ends before it begins, as `[1, num_epochs]` does without epochs.
     """
@@ -228,7 +277,7 @@ class Animator:
         self.axes = self.fig.subplots(nrows, ncols, squeeze=False).flatten()
         self.lines: list[Line2D] = []
         self.legend = legend
-        self._canvas = FigureCanvasAgg(self.fig)
+        self._live = LiveFigure(self.fig)
         self._fmts = fmts
         self._handle = None
         self._next_frame = 0.0
@@ -254,12 +303,11 @@ class Animator:
                 line.set_data(
                     np.append(line.get_xdata(), float(a)), np.append(line.get_ydata(), float(b))
                 )
-        self.axes[0].relim()
-        self.axes[0].autoscale_view()
+        self._make_room()
         due = self._handle is None or time.perf_counter() >= self._next_frame
         if due and _in_notebook():
             start = time.perf_counter()
-            self._show(dpi=100, compress_level=1)
+            self._show(self._live.frame())
             self._next_frame = time.perf_counter() + 9 * (time.perf_counter() - start)
 
     def _plot_lines(self, X, Y) -> None:
@@ -268,17 +316,29 @@ class Animator:
         if self.legend:
             self.axes[0].legend([str(label) for label in self.legend])
 
-    def _show(self, dpi: int, compress_level: int) -> None:
+    def _make_room(self) -> None:
+        """Widen the limits, generously, where a curve's last point lies outside them."""
+        ax = self.axes[0]
+        (left, right), (low, high) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
+        fits = all(
+            left <= x <= right and low <= y <= high
+            for line in self.lines
+            for x, y in line.get_xydata()[-1:]
+        )
+        if not fits or len(self.lines[0].get_xdata()) < 3:
+            self._set_limits(margin=0.4)
+
+    def _set_limits(self, margin: float) -> None:
+        self.axes[0].margins(margin)
+        self.axes[0].relim()
+        self.axes[0].autoscale_view()
+
+    def _show(self, png: bytes) -> None:
         from IPython import get_ipython
         from IPython.display import display
 
-        self.fig.set_dpi(dpi)
-        self._canvas.draw()
-        png = BytesIO()
-        frame = Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert('RGB')
-        frame.save(png, 'PNG', compress_level=compress_level)
         width, height = (round(100 * inches) for inches in self.fig.get_size_inches())
-        data = {'image/png': png.getvalue(), 'text/plain': f'<Figure {width}x{height}>'}
+        data = {'image/png': png, 'text/plain': f'<Figure {width}x{height}>'}
         metadata = {'image/png': {'width': width, 'height': height}}
         if self._handle is None:
             self._handle = display(data, metadata=metadata, raw=True, display_id=True)
@@ -291,5 +351,6 @@ class Animator:
         from IPython import get_ipython
 
         get_ipython().events.unregister('post_run_cell', self._finish)
-        self._show(dpi=200, compress_level=6)
+        self._set_limits(margin=0.05)
+        self._show(self._live.whole(dpi=200))
         self._handle = None

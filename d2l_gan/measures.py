@@ -3,6 +3,7 @@
 Gaussians are compared in closed form, images by the features of a small encoder.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -80,6 +81,41 @@ def gaussian_w2(mean_q, cov_q, mean_p, cov_p) -> Tensor:
     """
     q, p = _double(mean_q, cov_q, 'q'), _double(mean_p, cov_p, 'p')
     return _squared_w2(*q, *p).sqrt()
+
+
+# Points -------------------------------------------------------------------------------------------
+
+
+def sample_kl(q: Tensor, p: Tensor, k: int = 5) -> float:
+    """KL(q || p) in nats, estimated from points of shape (n, d) and (m, d).
+
+    From the distances to the `k`-th neighbour in either set (Wang, Kulkarni and Verdú, 2009);
+    noisy, and below 0 at times where the two agree. Raises ValueError where a set has at most `k`
+    points.
+    """
+    q, p = _checked(q, 'q'), _checked(p, 'p')
+    if min(len(q), len(p)) <= k:
+        raise ValueError(f'q and p must have more than k = {k} points; got {len(q)} and {len(p)}')
+    among_q = torch.cdist(q, q).kthvalue(k + 1, dim=1).values  # the nearest is the point itself
+    among_p = torch.cdist(q, p).kthvalue(k, dim=1).values
+    ratio = (among_p.clamp(min=1e-12) / among_q.clamp(min=1e-12)).log().mean()
+    return (q.shape[1] * ratio + math.log(len(p) / (len(q) - 1))).item()
+
+
+def sample_w2(q: Tensor, p: Tensor) -> float:
+    """2-Wasserstein distance between two sets of points of one shape (n, d), in data units.
+
+    Each point is assigned to one of the other set, at the least total squared distance (SciPy's
+    `linear_sum_assignment`). Two samples of one distribution are apart, too: compare with that.
+    Raises ValueError where the shapes differ.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    q, p = _checked(q, 'q'), _checked(p, 'p')
+    if q.shape != p.shape:
+        raise ValueError(f'q and p must have one shape; got {tuple(q.shape)} and {tuple(p.shape)}')
+    cost = torch.cdist(q, p).square().cpu().numpy()
+    return float(cost[linear_sum_assignment(cost)].mean() ** 0.5)
 
 
 # Features of images -------------------------------------------------------------------------------
@@ -245,6 +281,7 @@ def observe(
     X: Tensor,
     Z: Tensor,
     generator_loss: Callable[[Tensor], Tensor] = non_saturating,
+    paired: bool = False,
 ) -> dict[str, float]:
     """The state of the game on a batch of real `X` and noise `Z`; neither net is changed.
 
@@ -253,6 +290,9 @@ def observe(
     they move ('grad_D', 'grad_G'); the mean size of the gradient of G's loss in the logit of a fake
     ('pull', from 0 to 1 for the classic losses); and how much the fakes vary, as a share of how
     much the real ones do ('spread': root mean square distance to the mean).
+
+    In a `paired` game (relativistic loss) logits mean something only in comparison: D(x) is then
+    the probability that the real one of a pair is, and D(G(z)) the rest; X and Z are equally long.
     """
 
     def call(net, batch):  # batch normalisation may update copies of its averages only
@@ -270,12 +310,17 @@ def observe(
     with torch.enable_grad():
         fake = call(net_G, Z)
         real_Y, fake_Y = call(net_D, X), call(net_D, fake)
-        loss_D = (F.softplus(-real_Y).mean() + F.softplus(fake_Y).mean()) / 2
-        loss_G = generator_loss(fake_Y)
+        if paired:
+            gap = real_Y - fake_Y
+            loss_D, loss_G = F.softplus(-gap).mean(), F.softplus(gap).mean()
+        else:
+            loss_D = (F.softplus(-real_Y).mean() + F.softplus(fake_Y).mean()) / 2
+            loss_G = generator_loss(fake_Y)
         (pull,) = torch.autograd.grad(loss_G, fake_Y, retain_graph=True)
+        seen_real, seen_fake = (gap, -gap) if paired else (real_Y, fake_Y)
         return {
-            'D_real': real_Y.sigmoid().mean().item(),
-            'D_fake': fake_Y.sigmoid().mean().item(),
+            'D_real': seen_real.sigmoid().mean().item(),
+            'D_fake': seen_fake.sigmoid().mean().item(),
             'loss_D': loss_D.item(),
             'loss_G': loss_G.item(),
             'grad_D': norm(loss_D, net_D),
@@ -305,10 +350,10 @@ def diagnose(history: Sequence[Mapping[str, float]]) -> Diagnosis:
     near equilibrium can still draw poorly: the players see each other, not the truth.
     """
     recent = history[-max(len(history) // 3, 4) :]
-    if len(history) < 8:
+    if len(history) < 5:
         return Diagnosis(
             'too early to say',
-            f'{len(history)} records, and it takes 8',
+            f'{len(history)} records, and it takes 5',
             'Train on, and record as you go.',
         )
 
@@ -334,10 +379,12 @@ def diagnose(history: Sequence[Mapping[str, float]]) -> Diagnosis:
             "Lower both learning rates, lower Adam's first beta, or add a gradient penalty.",
         )
     if spread < 0.35:
+        behind = 'D is behind: raise its learning rate, or give it more steps for each of G.'
+        ahead = 'Hold D back with a gradient penalty, or pair real and fake in a relativistic loss.'
         return Diagnosis(
             'samples collapsed',
             f'generated samples vary {spread:.2f} times as much as real ones; {seen}',
-            'Hold D back with a gradient penalty, or pair real and fake in a relativistic loss.',
+            behind if real - fake < 0.2 else ahead,
         )
     if real - fake > 0.45:
         return Diagnosis(

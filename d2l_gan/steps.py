@@ -118,3 +118,17 @@ def r1_penalty(real_Y: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
 def pair_loss(winner_Y: torch.Tensor, loser_Y: torch.Tensor) -> torch.Tensor:
     """Mean over pairs of -log sigmoid(winner - loser), logits (Jolicoeur-Martineau, 2019)."""
     return nn.functional.softplus(loser_Y - winner_Y).mean()
+
+
+def blur(X: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Images X (batch, channels, height, width) without detail finer than some `sigma` pixels."""
+    if sigma < 0.2:  # too narrow to reach the next pixel
+        return X
+
+    def weights(size):
+        place = torch.arange(size, device=X.device)
+        bell = torch.exp(-(((place[:, None] - place) / sigma) ** 2) / 2)
+        bell[bell < 1e-6] = 0  # tiny numbers are slow to multiply
+        return bell / bell.sum(1, keepdim=True)
+
+    return weights(X.shape[-2]) @ X @ weights(X.shape[-1]).T

@@ -37,6 +37,7 @@ def execute(path: Path) -> nbformat.NotebookNode:
     client = NotebookClient(
         notebook,
         timeout=None,
+        store_widget_state=False,  # every widget has a picture or a text to stand in for it
         resources={'metadata': {'path': str(path.parent)}},
         on_cell_execute=begin,
         on_cell_executed=report,
@@ -47,7 +48,8 @@ def execute(path: Path) -> nbformat.NotebookNode:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop what differs from machine to machine: Python's version, the cells' clock times."""
+    """Drop what differs from machine to machine, and widgets' inner state."""
+    notebook.metadata.pop('widgets', None)
     notebook.metadata.language_info = {'name': 'python'}
     for cell in notebook.cells:
         cell.metadata.pop('execution', None)

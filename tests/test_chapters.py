@@ -1,24 +1,12 @@
 """What the notebooks define in view, taken out of their cells and tested on its own."""
 
-from pathlib import Path
-
-import nbformat
 import pytest
+import scipy.ndimage
 import torch
+from cells import defined_in, sources
 from torch import nn
 
 import d2l_gan as d2l
-
-NOTEBOOKS = Path(__file__).parents[1] / 'notebooks'
-
-
-def defined_in(stem, *ids, **names):
-    """Run the cells `ids` of a notebook, after its imports, with `names` given."""
-    cells = {cell.id: cell for cell in nbformat.read(NOTEBOOKS / f'{stem}.ipynb', 4).cells}
-    namespace = dict(names)
-    for cell_id in ('imports', *ids):
-        exec(compile(cells[cell_id].source, cell_id, 'exec'), namespace)
-    return namespace
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +26,8 @@ def dcgan():
         'net-g-def',
         'net-d-def',
         latent_dim=100,
-        n=4,
+        n_D=4,
+        n_G=4,
     )
 
 
@@ -177,20 +166,35 @@ def test_speed_counts_training_time_over_all_epochs(chapter, monkeypatch, capsys
 
 
 def test_64_gans_at_once_are_64_gans_alone():
-    """Stacked networks give what each gives alone, and one's loss moves no other's weights."""
+    """The stacked networks compute, and learn, what each would alone."""
+    torch.manual_seed(0)
     names = defined_in('01_basic_gan', 'stack')
-    weights, call = names['stack'](
-        lambda: nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1))
-    )
+    layers = names['stack'](2, 5, 3, 1)
     X = torch.randn(names['num_gans'], 8, 2)
-    out = call(weights, X)
-    for k in (0, 17, 63):
-        W0, c0, W2, c2 = (weights[key][k] for key in ('0.weight', '0.bias', '2.weight', '2.bias'))
-        torch.testing.assert_close(out[k], (X[k] @ W0.T + c0).tanh() @ W2.T + c2)
-    grads = torch.autograd.grad(out[17].square().sum(), weights.values())
-    for grad in grads:
-        assert grad[17].abs().sum() > 0
-        assert grad[torch.arange(64) != 17].abs().sum() == 0
+    Y = names['run'](layers, X)
+    Y.square().sum().backward()
+    for i in (0, 17, 63):
+        net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 3), nn.Tanh(), nn.Linear(3, 1))
+        linear = [layer for layer in net if isinstance(layer, nn.Linear)]
+        with torch.no_grad():
+            for layer, (W, c) in zip(linear, layers, strict=True):
+                layer.weight.copy_(W[i].T)
+                layer.bias.copy_(c[i, 0])
+        torch.testing.assert_close(net(X[i]), Y[i])
+        net(X[i]).square().sum().backward()
+        for layer, (W, c) in zip(linear, layers, strict=True):
+            torch.testing.assert_close(layer.weight.grad, W.grad[i].T)
+            torch.testing.assert_close(layer.bias.grad, c.grad[i, 0])
+
+
+def test_stacked_networks_start_as_pytorchs_do():
+    torch.manual_seed(0)
+    names = defined_in('01_basic_gan', 'stack')
+    W, c = names['stack'](4, 50)[0]
+    assert W.abs().max() <= 0.5 and c.abs().max() <= 0.5
+    for w in (W, c):
+        assert abs(w.std() - nn.Linear(4, 20000).weight.std()) < 0.01
+    assert abs(names['stack'](4, 50, std=0.02)[0][0].std() - 0.02) < 0.001
 
 
 def test_train_many_learns_and_each_remedy_acts():
@@ -198,7 +202,7 @@ def test_train_many_learns_and_each_remedy_acts():
     names = defined_in('01_basic_gan', 'data-draw', 'stack', 'play', 'many-loop')
     names['num_gans'], names['target'] = 4, names['A'].T @ names['A']
     settings = {
-        'make_D': lambda: nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)),
+        'sizes_D': (2, 8, 1),
         'num_epochs': 2, 'batch_size': 100, 'lr_D': 0.01, 'lr_G': 0.005,
     }  # fmt: skip
 
@@ -259,12 +263,19 @@ def test_play_is_the_step_of_chapter_1_with_another_loss(paired):
             torch.testing.assert_close(a, b)
 
 
-def test_fit_decays_penalises_lazily_averages_and_keeps_snapshots():
-    cpu = torch.device('cpu')
-    data = d2l.load_array((torch.rand(40, 3, 8, 8), torch.zeros(40)), 4)
+def fit_and_nets(**names):
+    """`fit` of chapter 2, and what it needs; small enough for a test."""
     names = defined_in(
-        '02_dcgan', 'r1', 'pair', 'play', 'fit', latent_dim=5, device=cpu, batches=data
-    )
+        '02_dcgan', 'r1', 'pair', 'blur', 'play', 'fit',
+        latent_dim=5, device=torch.device('cpu'), **names,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    data = torch.rand(40, 3, 8, 8), torch.zeros(40)
+    return names, (*pair_of_nets(), d2l.load_array(data, 4))
+
+
+def test_fit_decays_penalises_lazily_averages_and_keeps_snapshots():
+    names, (net_D, net_G, batches) = fit_and_nets()
     steps, play = [], names['play']
 
     def spy(X, fake_X, net_D, net_G, trainer_D, trainer_G, paired, gamma):
@@ -272,11 +283,11 @@ def test_fit_decays_penalises_lazily_averages_and_keeps_snapshots():
         play(X, fake_X, net_D, net_G, trainer_D, trainer_G, paired, gamma)
 
     names['play'] = spy
-    torch.manual_seed(0)
-    net_D, net_G = pair_of_nets()
-    mean_G, snapshots = names['fit'](net_D, net_G, 0.01, 2, paired=True, gamma=0.3)
+    mean_G, snapshots = names['fit'](net_D, net_G, batches, 0.01, 2, paired=True, gamma=0.3)
     assert len(steps) == 20
-    assert [gamma for _, _, gamma in steps] == pytest.approx([1.2, 0, 0, 0] * 5)
+    assert [gamma for _, _, gamma in steps] == pytest.approx(
+        [1.2, 0, 0, 0, 1.2, 0, 0, 0, 1.2, 0] * 2
+    )
     rates = [lr for lr, _, _ in steps]
     assert rates == [lr for _, lr, _ in steps]
     assert rates[:11] == [0.01] * 11
@@ -289,9 +300,103 @@ def test_fit_decays_penalises_lazily_averages_and_keeps_snapshots():
         assert not torch.equal(a, b)
 
 
+def test_fit_shows_both_players_images_blurred_at_first():
+    names, (net_D, net_G, batches) = fit_and_nets()
+    widths, images = [], []
+
+    def spy_blur(X, sigma):
+        widths.append(sigma)
+        return X + 100 * len(widths)
+
+    names['blur'], names['play'] = spy_blur, lambda X, fake_X, *_: images.append((X, fake_X))
+    names['fit'](net_D, net_G, batches, 0.01, 2, sigma=3.0)
+    assert widths[::2] == widths[1::2]
+    assert widths[0] == 3
+    assert widths[::2][6] == pytest.approx(1.5)
+    assert widths[::2][12] == pytest.approx(0)
+    assert max(widths[24:]) <= 1e-12
+    for k, (X, fake_X) in enumerate(images):
+        assert X.mean() == pytest.approx(100 * (2 * k + 1), abs=2)
+        assert fake_X.detach().mean() == pytest.approx(100 * (2 * k + 2), abs=2)
+
+
+def test_fit_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(tmp_path):
+    names, (net_D, net_G, batches) = fit_and_nets()
+    fit, settings = names['fit'], {'paired': True, 'gamma': 0.3}
+    start = net_D.state_dict(), net_G.state_dict()
+
+    def run(**more):
+        nets = pair_of_nets()
+        for net, state in zip(nets, start, strict=True):
+            net.load_state_dict(state)
+        torch.manual_seed(1)
+        mean_G, snapshots = fit(*nets, batches, 0.01, 3, **settings, **more)
+        return mean_G.state_dict(), snapshots
+
+    whole, snapshots = run()
+    assert len(run(checkpoint=tmp_path / 'run.pt', sitting=1)[1]) == 1
+    torch.rand(3)
+    resumed, others = fit(*pair_of_nets(), batches, 0.01, 3, **settings,
+                          checkpoint=tmp_path / 'run.pt')  # fmt: skip
+    assert len(others) == 3
+    assert all(torch.equal(a, b) for a, b in zip(snapshots, others, strict=True))
+    assert all(torch.equal(whole[key], value) for key, value in resumed.state_dict().items())
+
+
+@pytest.mark.parametrize('sigma', [0.4, 1.3, 3.0])
+def test_blur_is_scipys_gaussian_filter(sigma):
+    X = torch.rand(2, 3, 32, 32)
+
+    def smooth(images):
+        images = images.numpy()
+        return scipy.ndimage.gaussian_filter(
+            images, (0, 0, sigma, sigma), mode='constant', truncate=12
+        )
+
+    expected = smooth(X) / smooth(torch.ones_like(X))  # an average over what lies in the image
+    torch.testing.assert_close(d2l.blur(X, sigma), torch.tensor(expected), atol=1e-4, rtol=1e-4)
+    assert d2l.blur(X, 0.1) is X
+    assert d2l.blur(X, -1) is X
+
+
+def test_the_comparison_at_the_books_size_runs_by_itself(tmp_path, monkeypatch, capsys):
+    """The cell that waits for a CUDA GPU, on the CPU: the same lines, few and small images."""
+    folder = d2l.sprites(64, 0, tmp_path / 'pokemon')
+    monkeypatch.setattr(d2l, 'download_extract', lambda name: folder)
+    ids = [
+        'switch', 'sizes', 'transform', 'g-block-def', 'net-g-def', 'd-block-def', 'net-d-def',
+        'show-mosaic', 'train', 'compare', 'memory', 'encoder', 'classic-score', 'he', 'r1',
+        'pair', 'blur', 'play', 'fit', 'make-nets', 'book-size',
+    ]  # fmt: skip
+    source = sources('02_dcgan')
+    names = {'d2l': d2l}
+    monkeypatch.setattr(d2l, 'sprites', lambda: folder)
+    monkeypatch.setattr(d2l, 'get_dataloader_workers', lambda: 0)
+    monkeypatch.setenv('D2L_GAN_DATA', str(tmp_path))
+    monkeypatch.setattr(d2l, 'observe', lambda *_: {})
+    monkeypatch.setattr(d2l, 'diagnose', lambda *_: 'not asked')
+    for cell_id in ('imports', *ids):
+        if cell_id == 'classic-score':
+            names['history'] = []
+        code = source[cell_id]
+        if cell_id == 'sizes':
+            code += '\nn_D = n_G = 2\nbatch_size, num_epochs = 16, 1'
+        if cell_id == 'compare':
+            names['X'] = torch.zeros(10, 3, 64, 64)
+        if cell_id == 'book-size':
+            capsys.readouterr()
+            code = code.replace("device.type == 'cuda'", 'True')
+            assert source[cell_id] != code
+        exec(compile(code, cell_id, 'exec'), names)
+    out = capsys.readouterr().out
+    assert 'classic' in out
+    assert 'all five' in out
+    assert set(names['scores']) == {'real images', 'classic', 'all five'}
+
+
 def test_arc_keeps_to_the_sphere():
     names = defined_in('02_dcgan', latent_dim=5)
-    source = {c.id: c for c in nbformat.read(NOTEBOOKS / '02_dcgan.ipynb', 4).cells}['walk'].source
+    source = sources('02_dcgan')['walk']
     exec(source[: source.index('anchors =')], names)
     z0 = torch.tensor([3.0, 0.0]).reshape(2, 1, 1)
     z1 = torch.tensor([0.0, 3.0]).reshape(2, 1, 1)

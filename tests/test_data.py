@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -621,3 +622,43 @@ def test_in_memory_gives_the_loaders_images_back_exactly_and_reads_them_once(tmp
         assert gap.amin(1).max() < 1e-5
         assert sorted(index.tolist()) == list(range(64))
         assert torch.equal(y, batches.labels[index])
+
+
+def little_loader(count=40, batch_size=16, **kwargs):
+    X = torch.randint(0, 256, (count, 3, 4, 4)) / 127.5 - 1
+    dataset = torch.utils.data.TensorDataset(X, torch.arange(count))
+    return X, torch.utils.data.DataLoader(dataset, batch_size, **kwargs)
+
+
+def test_in_memory_maps_a_file_where_memory_has_no_room(tmp_path, monkeypatch):
+    import psutil
+
+    monkeypatch.setenv('D2L_GAN_DATA', str(tmp_path / 'data'))
+    free = psutil.virtual_memory()._replace(available=2 * 40 * 48 - 1)
+    monkeypatch.setattr(psutil, 'virtual_memory', lambda: free)
+    X, loader = little_loader()
+    batches = data.InMemory(loader, 16)
+    maps = Path('/proc/self/maps')
+    if maps.exists():
+        assert str(tmp_path / 'data') in maps.read_text()
+    torch.testing.assert_close(batches[:], X)
+    assert sorted(torch.cat([y for _, y in batches]).tolist()) == list(range(40))
+    assert list((tmp_path / 'data').iterdir()) == []  # nothing is left behind
+
+
+def test_in_memory_says_so_where_the_disk_has_no_room_either(tmp_path, monkeypatch):
+    import psutil
+
+    monkeypatch.setenv('D2L_GAN_DATA', str(tmp_path))
+    monkeypatch.setattr(psutil, 'virtual_memory', lambda: type('Memory', (), {'available': 100}))
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
+    with pytest.raises(data.DownloadError, match='decoded images.*no room on the disk'):
+        data.InMemory(little_loader()[1], 16)
+
+
+def test_in_memory_keeps_what_the_loader_gives_and_no_more():
+    X, loader = little_loader(drop_last=True)
+    batches = data.InMemory(loader, 16)
+    torch.testing.assert_close(batches[:], X[:32])
+    assert len(batches.labels) == 32

@@ -1,10 +1,12 @@
 """Devices, seeds, and the names that are PyTorch's own."""
 
 import random
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import d2l_gan as d2l
 
@@ -61,3 +63,43 @@ def test_seed_everything_repeats_every_generator():
     assert draw() == draw()
     d2l.seed_everything(8)
     assert torch.rand(1).item() != draw()[2]
+
+
+def test_mixed_precision_is_the_same_step_to_three_digits():
+    """Gradients of a convolutional game, with and without, where it acts on this machine."""
+
+    def gradients(device, mixed):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 16, 4, 2, 1), nn.BatchNorm2d(16), nn.LeakyReLU(0.2), nn.Conv2d(16, 1, 4)
+        ).to(device)
+        X = torch.randn(16, 3, 8, 8, device=device, requires_grad=True)
+        with d2l.mixed_precision(device) if mixed else nullcontext():
+            Y = net(X).float()
+        loss = nn.functional.softplus(-Y).mean()
+        (slope,) = torch.autograd.grad(Y.sum(), X, create_graph=True)
+        loss = loss + slope.square().sum((1, 2, 3)).mean()
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(net.parameters()))])
+
+    device = d2l.try_gpu()
+    plain, mixed = gradients(device, False), gradients(device, True)
+    assert (mixed - plain).norm() < 0.02 * plain.norm()
+
+
+def test_mixed_precision_acts_where_the_device_gains_and_nowhere_else(monkeypatch):
+    layer, X = nn.Linear(4, 4), torch.ones(2, 4)
+    for unit, gains in (('amx_bf16', True), ('avx512_bf16', True), ('avx512_f', False)):
+        monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda unit=unit: {unit: True})
+        with d2l.mixed_precision('cpu'):
+            assert layer(X).dtype == (torch.bfloat16 if gains else torch.float32)
+    with d2l.mixed_precision('mps'):
+        assert layer(X).dtype == torch.float32
+
+
+def test_mixed_precision_sees_a_weight_that_a_step_has_changed(monkeypatch):
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {'amx_bf16': True})
+    layer, X = nn.Linear(4, 4), torch.ones(2, 4)
+    with d2l.mixed_precision('cpu'):
+        before = layer(X)
+        layer.weight.data.add_(1)
+        assert torch.allclose(layer(X) - before, torch.tensor(4.0, dtype=torch.bfloat16), atol=0.1)

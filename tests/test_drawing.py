@@ -161,6 +161,51 @@ def test_animator_grows_its_limits_with_the_curve():
     assert animator.axes[0].get_ylim()[1] >= 100
 
 
+def pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def frame(animator):
+    return pixels(animator._live.frame())
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda ax, k: ax.collections[0].set_offsets([[k / 5, 0.5], [0.5, k / 5]]),
+        lambda ax, k: ax.set_title(f'epoch {k}'),
+        lambda ax, k: (ax.cla(), ax.scatter([0, k], [k, 0])),
+        lambda ax, k: (ax.cla(), ax.imshow(np.eye(3) * k)),
+        lambda ax, k: ax.plot([0, 1], [0, k / 5]),
+    ],
+)
+def test_a_frame_shows_what_the_figure_shows(change):
+    """Drawn in part or as a whole: the same picture, up to what overlaps at the axes' edge."""
+    animator = d2l.Animator(xlim=[1, 5], legend=['a', 'b'], nrows=2, figsize=(4, 4))
+    animator.axes[1].scatter([0, 1], [0, 1])
+    earlier = None
+    for k in range(1, 6):
+        change(animator.axes[1], k)
+        animator.add(k, (k % 3, k))
+        seen = frame(animator)
+        assert earlier is None or not np.array_equal(seen, earlier)
+        earlier = seen
+    whole = pixels(animator._live.whole(dpi=100))
+    assert (np.abs(seen.astype(int) - whole).max(-1) > 64).mean() < 0.01
+
+
+def test_what_has_not_changed_is_not_drawn_again(monkeypatch):
+    animator = d2l.Animator(xlim=[1, 50], nrows=2)
+    points = animator.axes[1].scatter([0, 1], [0, 1])
+    whole, draw = [], animator._live._canvas.draw
+    monkeypatch.setattr(animator._live._canvas, 'draw', lambda: (whole.append(1), draw()))
+    for k in range(1, 51):
+        points.set_offsets([[0, 1], [1 / k, 0]])
+        animator.add(k, 1 / k)
+        frame(animator)
+    assert len(whole) <= 10
+
+
 def test_animator_says_that_there_are_no_epochs():
     with pytest.raises(ValueError, match='num_epochs must be at least 1'):
         d2l.Animator(xlim=[1, 0])
@@ -211,8 +256,8 @@ def pictures(messages):
     return [content for kind, content in messages if kind.endswith('display_data')]
 
 
-def pixels(content):
-    return np.asarray(Image.open(io.BytesIO(b64decode(content['data']['image/png']))))
+def picture(content):
+    return pixels(b64decode(content['data']['image/png']))
 
 
 def coloured(image, colour):
@@ -238,7 +283,7 @@ def test_animator_updates_one_figure_in_place(kernel):
     shown = pictures(messages)
     assert len({content['transient']['display_id'] for content in shown}) == 1
     assert all('image/svg+xml' not in content['data'] for content in shown)
-    first, last = pixels(shown[0]), pixels(shown[-1])
+    first, last = picture(shown[0]), picture(shown[-1])
     assert last.shape == (600, 800, 3)
     assert shown[-1]['metadata']['image/png'] == {'width': 400, 'height': 300}
     for colour in COLOURS[:2]:
@@ -249,9 +294,9 @@ def test_animator_updates_one_figure_in_place(kernel):
 def test_animator_shows_the_last_state_whatever_the_number_of_points(kernel):
     messages, _ = run(kernel, LOOP.format(n=400, pause=0) + 'last = animator.fig')
     assert 2 <= len(pictures(messages)) < 100
-    before = pixels(pictures(messages)[-1])
+    before = picture(pictures(messages)[-1])
     messages, _ = run(kernel, 'animator.add(None, (None, None))')
-    after = pixels(pictures(messages)[-1])
+    after = picture(pictures(messages)[-1])
     assert np.array_equal(before, after)
 
 
@@ -259,7 +304,7 @@ def test_an_interrupted_loop_leaves_the_last_picture(kernel):
     code = LOOP.format(n=50, pause=0.1).replace('    time', "    print('at', i)\n    time")
     messages, status = run(kernel, code, interrupt_on='at 7')
     assert status == 'error'
-    interrupted = pixels(pictures(messages)[-1])
+    interrupted = picture(pictures(messages)[-1])
     assert coloured(interrupted, COLOURS[0]) > 50
     messages, _ = run(kernel, 'print(len(animator.lines[0].get_xdata()))')
     assert 8 <= int(messages[2][1]['text']) < 50

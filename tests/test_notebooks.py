@@ -65,6 +65,13 @@ class TestNotebook:
             assert output.output_type != 'error'
             assert output.get('name') != 'stderr', output.text
 
+    def test_stores_no_infinity_and_no_nan(self, path):
+        """A figure that overflowed would be compared, run after run, with itself."""
+        for cell in code_cells(read(path)):
+            for output in cell.outputs:
+                text = output.get('text', '') + output.get('data', {}).get('text/plain', '')
+                assert not re.search(r'(?<![\w.])[+-]?(inf|nan)(?![\w.])', text), cell.id
+
     def test_stores_no_path_of_a_machine(self, path):
         text = path.read_text(encoding='utf-8')
         assert not re.search(r'(?<![\w.:/])/(?:home|root|tmp|work|Users|private|mnt)/', text)

@@ -1,0 +1,659 @@
+"""The lab: a GAN on points in the plane, to be played, paused, changed and taken back in time."""
+
+import copy
+import html
+import math
+import traceback
+import weakref
+from collections.abc import Callable
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from matplotlib import rc_context
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from d2l_gan.drawing import COLOURS, STYLE, LiveFigure
+from d2l_gan.measures import (
+    diagnose,
+    gaussian_kl,
+    gaussian_w2,
+    linear_gaussian,
+    non_saturating,
+    observe,
+    sample_kl,
+    sample_w2,
+    saturating,
+)
+from d2l_gan.steps import pair_loss, r1_penalty
+
+# The targets ------------------------------------------------------------------------------------
+
+GAUSSIAN = torch.tensor([1.0, 2.0]), torch.tensor([[1.01, 1.95], [1.95, 4.25]])  # chapter 1's
+
+
+def _ring(n: int, random: torch.Generator) -> Tensor:
+    angle = torch.randint(8, (n,), generator=random) * (2 * math.pi / 8)
+    return 2 * torch.stack([angle.cos(), angle.sin()], 1) + _noise(n, 0.1, random)
+
+
+def _grid(n: int, random: torch.Generator) -> Tensor:
+    return torch.randint(-2, 3, (n, 2), generator=random) + _noise(n, 0.06, random)
+
+
+def _moons(n: int, random: torch.Generator) -> Tensor:
+    angle = torch.rand(n, generator=random) * math.pi
+    upper = torch.rand(n, generator=random) < 0.5
+    x = torch.where(upper, angle.cos(), 1 - angle.cos())
+    y = torch.where(upper, angle.sin(), 0.5 - angle.sin())
+    return 1.5 * torch.stack([x - 0.5, y - 0.25], 1) + _noise(n, 0.1, random)
+
+
+def _gaussian(n: int, random: torch.Generator) -> Tensor:
+    mean, cov = GAUSSIAN
+    return _noise(n, 1.0, random) @ torch.linalg.cholesky(cov).T + mean
+
+
+def _noise(n: int, scale: float, random: torch.Generator) -> Tensor:
+    return scale * torch.randn(n, 2, generator=random)
+
+
+TARGETS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
+    'Gaussian of chapter 1': _gaussian,
+    'ring of eight': _ring,
+    '5 x 5 grid': _grid,
+    'two moons': _moons,
+}
+
+# The losses -------------------------------------------------------------------------------------
+
+GAMMA = 0.1  # weight of the R1 penalty
+GENERATOR_LOSSES = {'non-saturating': non_saturating, 'saturating': saturating}
+PAIRED = 'relativistic + R1'
+LOSSES = (*GENERATOR_LOSSES, PAIRED)
+
+# The controls -----------------------------------------------------------------------------------
+
+LABELS = {'description_width': '11em'}
+WIDE = {'width': '26em'}
+
+
+def _log_slider(value: float, name: str, tooltip: str) -> widgets.FloatLogSlider:
+    return widgets.FloatLogSlider(
+        value, min=-5, max=-0.5, step=0.1, description=name, tooltip=tooltip,
+        readout_format='.2g', style=LABELS, layout=WIDE,
+    )  # fmt: skip
+
+
+def _int_slider(value: int, low: int, high: int, name: str, tooltip: str) -> widgets.IntSlider:
+    return widgets.IntSlider(
+        value, low, high, description=name, tooltip=tooltip, style=LABELS, layout=WIDE
+    )
+
+
+def _choice(options, name: str, tooltip: str) -> widgets.Dropdown:
+    return widgets.Dropdown(
+        options=options, description=name, tooltip=tooltip, style=LABELS, layout=WIDE
+    )
+
+
+def _control(name: str, doc: str) -> property:
+    """An attribute of the lab that is the value of one of its controls."""
+
+    def get(lab):
+        return lab.controls[name].value
+
+    def put(lab, value):
+        lab.controls[name].value = value
+
+    return property(get, put, doc=doc)
+
+
+class GANLab(widgets.VBox):
+    """A GAN on points in the plane that you watch, steer and take back in time.
+
+    On the left: real and generated points (from a fixed noise), D's opinion as a field, and for
+    each generated point an arrow, the way that G's loss would have it go. On the right: losses,
+    D(x) and D(G(z)), KL and W2. What the buttons do can be done from code: `step`, `step_D`,
+    `step_G`, `play`, `pause`, `reset`, `go_to`; what the controls show are attributes.
+
+    Parameters
+        net_D: your discriminator, points (n, 2) to logits (n, 1).
+        net_G: your generator, noise (n, latent_dim) to points (n, 2).
+        data: real points, shape (n, 2).
+        latent_dim: by default what the first linear layer of `net_G` takes.
+        gaussian: mean (2,) and covariance (2, 2) of the distribution that `data` came from, where
+            it is a Gaussian. With a linear G, KL and W2 are then exact; else they are estimated.
+        lr_D, lr_G, d_steps, batch_size, speed, loss: what the controls show at first.
+        seed: of the batches and the noise.
+
+    `history` is a list of records (dicts as `observe` returns them, with 'step', 'KL', 'W2'), one
+    for every few steps. The networks are trained in place, by Adam. Raises ValueError where the
+    networks and the data do not fit together.
+    """
+
+    lr_D = _control('lr_D', "D's learning rate")
+    lr_G = _control('lr_G', "G's learning rate")
+    d_steps = _control('d_steps', 'D steps per G step, 0 to 10')
+    batch_size = _control('batch_size', 'points in a batch, 2 to 256')
+    speed = _control('speed', 'steps per frame while it plays, 1 to 50')
+    loss = _control('loss', f'one of {LOSSES}')
+    target = _control('target', f'"your data" or one of {tuple(TARGETS)}')
+    warp = _control('warp', 'whether to show the grid of z as G bends it')
+
+    num_shown = 200  # generated points
+    max_records = 400  # beyond which every second one is dropped
+    max_bytes = 2e8  # of remembered weights, beyond which the same happens
+
+    _labs: 'weakref.WeakSet[GANLab]' = weakref.WeakSet()
+
+    def __init__(
+        self,
+        net_D: nn.Module,
+        net_G: nn.Module,
+        data: Tensor,
+        latent_dim: int | None = None,
+        gaussian: tuple[Tensor, Tensor] | None = None,
+        lr_D: float = 0.05,
+        lr_G: float = 0.005,
+        d_steps: int = 1,
+        batch_size: int = 8,
+        speed: int = 5,
+        loss: str = 'non-saturating',
+        seed: int = 0,
+    ):
+        for other in list(self._labs):  # the cell was run again
+            other.pause()
+        self.net_D, self.net_G = net_D, net_G
+        self.latent_dim = _latent_dim(net_G) if latent_dim is None else latent_dim
+        self._device = next(net_G.parameters()).device
+        self._random = torch.Generator().manual_seed(seed)
+        self._own = torch.as_tensor(data).detach().float().to(self._device)
+        self._own_gaussian = gaussian
+        self._check()
+        self._trainers = [
+            torch.optim.Adam(net.parameters(), lr) for net, lr in ((net_D, lr_D), (net_G, lr_G))
+        ]
+        self.steps, self.history, self._states = 0, [], []
+        self._at, self._record_every, self._listening = 0, 10, True
+        self.controls = self._make_controls(lr_D, lr_G, d_steps, batch_size, speed, loss)
+        self._set_target()
+        self._fixed_Z = torch.randn(256, self.latent_dim, generator=self._random).to(self._device)
+        self._painter = _Painter(self.latent_dim, self._device)
+        self._picture = widgets.Image(
+            format='png',
+            layout={'width': '960px', 'height': '480px', 'max_width': 'none'},
+        )
+        self._diagnosis = widgets.HTML(layout={'min_height': '3em', 'width': '960px'})
+        self._error = widgets.HTML()
+        super().__init__(self._arrange())
+        self._remember()
+        self._labs.add(self)
+        self._show()
+
+    # The game -----------------------------------------------------------------------------------
+
+    def step(self, n: int = 1) -> None:
+        """Play `n` rounds: in each, `d_steps` steps of D and one of G."""
+        self._forget_the_future()
+        for i in range(n):
+            for _ in range(self.d_steps):
+                self._move_D()
+            self._move_G()
+            self.steps += 1
+            since = self.steps - self.history[-1]['step']
+            if since >= self._record_every and i < n - 1:
+                self._remember()
+        self._remember()
+        self._show()
+
+    def step_D(self) -> None:
+        """One step of D alone."""
+        self._forget_the_future()
+        self._move_D()
+        self._remember()
+        self._show()
+
+    def step_G(self) -> None:
+        """One step of G alone."""
+        self._forget_the_future()
+        self._move_G()
+        self.steps += 1
+        self._remember()
+        self._show()
+
+    def play(self) -> None:
+        """Play on, frame by frame, as long as a browser shows the lab; the kernel stays free."""
+        self.controls['play'].value = self.clock.playing = True
+
+    def pause(self) -> None:
+        """Stop playing after the current frame."""
+        self.controls['play'].value = self.clock.playing = False
+
+    def reset(self) -> None:
+        """Go back to the start. The time slider still leads to what was, until you step."""
+        self.pause()
+        self.go_to(0)
+
+    def go_to(self, record: int) -> None:
+        """Go back (or forth) to `history[record]`: networks, optimisers, noise. Steps go on there.
+
+        Raises IndexError where there is no such record.
+        """
+        if not -len(self._states) <= record < len(self._states):
+            raise IndexError(f'record {record}: there are {len(self._states)}, from 0')
+        self._at = record % len(self._states)
+        state = self._states[self._at]
+        self.net_D.load_state_dict(state['net_D'])
+        self.net_G.load_state_dict(state['net_G'])
+        for trainer, saved in zip(self._trainers, state['trainers'], strict=True):
+            trainer.load_state_dict(copy.deepcopy(saved))
+        self._random.set_state(state['random'])
+        self.steps = self.history[self._at]['step']
+        if state['target'] != self.target:
+            self._quietly('target', value=state['target'])
+            self._set_target()
+        self._show()
+
+    def diagnosis(self):
+        """What `diagnose` says about the game up to the moment that is shown."""
+        return diagnose(self.history[: self._at + 1])
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        rows = torch.randint(len(self.data), (self.batch_size,), generator=self._random)
+        Z = torch.randn(self.batch_size, self.latent_dim, generator=self._random)
+        return self.data[rows.to(self._device)], Z.to(self._device)
+
+    def _move_D(self) -> None:
+        X, Z = self._batch()
+        with torch.no_grad():
+            fake_X = self.net_G(Z)
+        paired = self.loss == PAIRED
+        X.requires_grad_(paired)
+        real_Y, fake_Y = self.net_D(X), self.net_D(fake_X)
+        if paired:
+            loss_D = pair_loss(real_Y, fake_Y) + GAMMA / 2 * r1_penalty(real_Y, X)
+        else:
+            loss_D = (F.softplus(-real_Y).mean() + F.softplus(fake_Y).mean()) / 2
+        self._descend(self._trainers[0], self.lr_D, loss_D, self.net_D)
+
+    def _move_G(self) -> None:
+        X, Z = self._batch()
+        self._descend(self._trainers[1], self.lr_G, self._loss_G(self.net_G(Z), X), self.net_G)
+
+    def _loss_G(self, fake_X: Tensor, X: Tensor) -> Tensor:
+        fake_Y = self.net_D(fake_X)
+        if self.loss == PAIRED:
+            with torch.no_grad():
+                real_Y = self.net_D(X)
+            return pair_loss(fake_Y, real_Y)
+        return GENERATOR_LOSSES[self.loss](fake_Y)
+
+    def _descend(self, trainer, lr: float, loss: Tensor, net: nn.Module) -> None:
+        trainer.param_groups[0]['lr'] = lr
+        trainer.zero_grad()
+        loss.backward(inputs=[w for w in net.parameters() if w.requires_grad])
+        trainer.step()
+
+    # The record ---------------------------------------------------------------------------------
+
+    def _remember(self) -> None:
+        """Append the state of the game, and a record of it, to what can be gone back to."""
+        X = self.data[: len(self._fixed_Z)]
+        Z = self._fixed_Z[: len(X)]
+        record = observe(
+            self.net_D, self.net_G, X, Z, GENERATOR_LOSSES.get(self.loss, non_saturating),
+            paired=self.loss == PAIRED,
+        )  # fmt: skip
+        if not all(map(math.isfinite, record.values())):
+            raise FloatingPointError(
+                'the networks no longer give finite numbers: lower the learning rates, '
+                'and go back in time'
+            )
+        record |= {'step': self.steps, **self._distances(X, Z)}
+        self.history.append(record)
+        self._states.append(
+            {
+                'net_D': copy.deepcopy(self.net_D.state_dict()),
+                'net_G': copy.deepcopy(self.net_G.state_dict()),
+                'trainers': [copy.deepcopy(trainer.state_dict()) for trainer in self._trainers],
+                'random': self._random.get_state(),
+                'target': self.target,
+            }
+        )
+        if len(self._states) > self._most_records():
+            last = len(self._states) - 1
+            keep = [i for i in range(last + 1) if i % 2 == 0 or i == last]
+            self.history[:] = [self.history[i] for i in keep]
+            self._states[:] = [self._states[i] for i in keep]
+            self._record_every *= 2
+        self._at = len(self._states) - 1
+
+    def _most_records(self) -> float:
+        weights = [w for net in (self.net_D, self.net_G) for w in net.parameters()]
+        size = 3 * sum(w.nbytes for w in weights)  # Adam keeps two numbers for each weight
+        return max(20, min(self.max_records, self.max_bytes // max(size, 1)))
+
+    def _distances(self, X: Tensor, Z: Tensor) -> dict[str, float]:
+        try:
+            q = linear_gaussian(self.net_G) if self._gaussian is not None else None
+        except ValueError:  # not linear
+            q = None
+        if q is None:
+            with torch.no_grad():
+                fake_X = self.net_G(Z)
+            few = slice(128)  # the assignment takes the cube of their number
+            return {'KL': sample_kl(fake_X, self.data), 'W2': sample_w2(fake_X[few], X[few])}
+        p = [moment.cpu() for moment in self._gaussian]
+        q = [moment.cpu() for moment in q]
+        try:
+            return {'KL': gaussian_kl(*q, *p).item(), 'W2': gaussian_w2(*q, *p).item()}
+        except ValueError:  # G's covariance has collapsed to a line or a point
+            q[1] = q[1] + 1e-12 * torch.eye(2)
+            return {'KL': math.inf, 'W2': gaussian_w2(*q, *p).item()}
+
+    def _forget_the_future(self) -> None:
+        del self.history[self._at + 1 :], self._states[self._at + 1 :]
+
+    def _check(self) -> None:
+        """Send one small batch through both networks."""
+        if self._own.ndim != 2 or self._own.shape[1] != 2 or len(self._own) < 8:
+            raise ValueError(
+                f'data must hold at least 8 points, shape (n, 2); got {tuple(self._own.shape)}'
+            )
+        Z = torch.randn(8, self.latent_dim, generator=self._random).to(self._device)
+        with torch.no_grad():
+            fake_X = self.net_G(Z)
+            if fake_X.shape != (8, 2):
+                raise ValueError(
+                    f'net_G must map noise (n, {self.latent_dim}) to points (n, 2); '
+                    f'8 draws became {tuple(fake_X.shape)}'
+                )
+            fake_Y = self.net_D(fake_X)
+        if fake_Y.numel() != 8:
+            raise ValueError(
+                f'net_D must map points (n, 2) to n logits; 8 points became {tuple(fake_Y.shape)}'
+            )
+
+    # The controls -------------------------------------------------------------------------------
+
+    def _make_controls(self, lr_D, lr_G, d_steps, batch_size, speed, loss) -> dict:
+        def button(name, tooltip, action):
+            made = widgets.Button(description=name, tooltip=tooltip, layout={'width': '7em'})
+            made.on_click(lambda _: self._guarded(action))
+            return made
+
+        controls = {
+            'play': widgets.ToggleButton(
+                False, description='play', icon='play', tooltip='play on, or pause',
+                layout={'width': '7em'},
+            ),
+            'step': button('one round', 'the D steps, then one G step', self.step),
+            'step_D': button('one D step', 'only the discriminator moves', self.step_D),
+            'step_G': button('one G step', 'only the generator moves', self.step_G),
+            'reset': button('reset', 'back to the start', self.reset),
+            'lr_D': _log_slider(lr_D, 'learning rate of D', "size of the discriminator's steps"),
+            'lr_G': _log_slider(lr_G, 'learning rate of G', "size of the generator's steps"),
+            'd_steps': _int_slider(
+                d_steps, 0, 10, 'D steps per G step', '0: the discriminator stands still'
+            ),
+            'batch_size': _int_slider(batch_size, 2, 256, 'batch size', 'points in each step'),
+            'speed': _int_slider(speed, 1, 50, 'speed', 'rounds in each frame'),
+            'loss': _choice(LOSSES, 'loss', 'what the players minimise'),
+            'target': _choice(['your data', *TARGETS], 'target', 'what G should imitate'),
+            'warp': widgets.Checkbox(
+                False, description='show the grid of z', indent=False,
+                tooltip='the plane of noise as the generator bends it',
+                layout={'width': '12em'}, disabled=self.latent_dim != 2,
+            ),
+            'time': widgets.IntSlider(
+                0, 0, 0, description='time', tooltip='go back to any recorded moment',
+                readout=False, style=LABELS, layout={'width': '60em'},
+            ),
+        }  # fmt: skip
+        controls['loss'].value = loss
+        when = {
+            'target': self._change_target,
+            'warp': self._show,
+            'time': self._travel,
+        }
+        for name, action in when.items():
+            controls[name].observe(self._listener(action), 'value')
+        # The clock ticks in the browser: when no page shows the lab, it stands still. The button
+        # is linked there too, so that a pause does not wait for the kernel.
+        self.clock = widgets.Play(min=0, max=10**9, interval=40, layout={'display': 'none'})
+        self.clock.observe(self._listener(lambda: self.step(self.speed)), 'value')
+        self._link = widgets.jslink((controls['play'], 'value'), (self.clock, 'playing'))
+        return controls
+
+    def _arrange(self) -> list[widgets.Widget]:
+        c = self.controls
+        buttons = [c[name] for name in ('play', 'step', 'step_D', 'step_G', 'reset', 'warp')]
+        buttons.append(self.clock)
+        left = widgets.VBox([c[name] for name in ('lr_D', 'lr_G', 'd_steps', 'batch_size')])
+        right = widgets.VBox([c[name] for name in ('loss', 'target', 'speed')])
+        return [
+            widgets.HBox(buttons),
+            widgets.HBox([left, right]),
+            self._picture,
+            c['time'],
+            self._diagnosis,
+            self._error,
+        ]
+
+    def _listener(self, action: Callable[[], None]) -> Callable:
+        def listen(change):
+            if self._listening:
+                self._guarded(action)
+
+        return listen
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Do what a control asks for; an error stops the game and is shown in the lab."""
+        try:
+            action()
+        except (Exception, KeyboardInterrupt) as error:
+            self.pause()
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self._error.value = (
+                f'<div role="alert" style="border: 2px solid #D55E00; padding: 0.5em">'
+                f'<b>{type(error).__name__}</b>: {html.escape(str(error))}<br>'
+                f'in <code>{html.escape(where.name)}</code>: '
+                f'<code>{html.escape(where.line or "")}</code></div>'
+            )
+        else:
+            self._error.value = ''
+
+    def _quietly(self, control: str, **values) -> None:
+        """Change a control without doing what it would do for a user."""
+        self._listening = False
+        try:
+            for name, value in values.items():
+                setattr(self.controls[control], name, value)
+        finally:
+            self._listening = True
+
+    def _change_target(self) -> None:
+        self._forget_the_future()
+        self._set_target()
+        self._remember()
+        self._show()
+
+    def _set_target(self) -> None:
+        if self.target == 'your data':
+            self.data, self._gaussian = self._own, self._own_gaussian
+        else:
+            random = torch.Generator().manual_seed(0)
+            self.data = TARGETS[self.target](1000, random).to(self._device)
+            self._gaussian = GAUSSIAN if self.target == 'Gaussian of chapter 1' else None
+
+    def _travel(self) -> None:
+        self.pause()
+        self.go_to(self.controls['time'].value)
+
+    # The picture --------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        X = self.data[: self.num_shown]
+        Z = self._fixed_Z[: len(X)]
+        with torch.enable_grad():
+            fake_X = self.net_G(Z).detach().requires_grad_()
+            pull = -len(X) * torch.autograd.grad(self._loss_G(fake_X, X), fake_X)[0]
+        self._painter.points(X, fake_X.detach(), pull)
+        with torch.no_grad():
+            middle = torch.cat([self.net_D(X), self.net_D(fake_X)]).mean()
+            shift = middle if self.loss == PAIRED else 0.0  # paired logits mean only differences
+            self._painter.field(lambda x: torch.sigmoid(self.net_D(x) - shift))
+            self._painter.grid(self.net_G if self.warp else None)
+        self._painter.curves(self.history, self._at)
+        self._picture.value = self._painter.live.frame()
+        self._diagnosis.value = (
+            f'<span aria-live="polite">step {self.steps}. {html.escape(str(self.diagnosis()))}'
+            '</span>'
+        )
+        last = len(self.history) - 1
+        if last < self.controls['time'].max:
+            self._quietly('time', value=self._at, max=last)
+        else:
+            self._quietly('time', max=last, value=self._at)
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        """The live lab, and a picture of it for where no kernel runs."""
+        bundle = super()._repr_mimebundle_(**kwargs) or {}
+        bundle['image/png'] = self._painter.live.whole(dpi=100)
+        bundle['text/plain'] = 'GANLab'
+        return bundle
+
+
+def _latent_dim(net_G: nn.Module) -> int:
+    layer = next((m for m in net_G.modules() if isinstance(m, nn.Linear)), None)
+    if layer is None:
+        raise ValueError('net_G has no linear layer to read the size of the noise off: '
+                         'give latent_dim')  # fmt: skip
+    return layer.in_features
+
+
+class _Painter:
+    """The lab's figure: made once, its parts moved for every frame."""
+
+    side = 40  # pixels of the field in each direction
+    longest = 0.15  # arrow, as a share of the plane shown
+
+    @rc_context(STYLE)
+    def __init__(self, latent_dim: int, device: torch.device):
+        self.device = device
+        fig = Figure(figsize=(9.6, 4.8), dpi=100)
+        places = fig.add_gridspec(
+            3, 2, width_ratios=(1.15, 1), left=0.06, right=0.97, bottom=0.1, top=0.94,
+            wspace=0.22, hspace=0.25,
+        )  # fmt: skip
+        self.plane = fig.add_subplot(places[:, 0])
+        self.plane.set(xlabel='$x_1$', ylabel='$x_2$')
+        self.plane.grid(False)
+        tints = LinearSegmentedColormap.from_list('opinion', ['#F2B48C', '#FFFFFF', '#8CBFE2'])
+        self.opinion = self.plane.imshow(
+            np.zeros((2, 2)), cmap=tints, vmin=0, vmax=1, origin='lower', aspect='auto',
+            interpolation='bilinear', zorder=0,
+        )  # fmt: skip
+        self.real = self.plane.scatter([], [], s=9, color=COLOURS[0], label='real', zorder=2)
+        self.fake = self.plane.scatter(
+            [], [], s=12, color=COLOURS[1], marker='^', label='generated', zorder=3
+        )
+        self.arrows = None
+        self.threads = self.plane.add_collection(
+            LineCollection([], colors='black', linewidths=0.6, zorder=1)
+        )
+        # Beside the field, which would cover it.
+        self.plane.legend(loc='lower left', bbox_to_anchor=(0, 0.99), ncols=2)
+        self.lines = {}
+        panels = (
+            (('loss_D', 'loss of D', '-'), ('loss_G', 'loss of G', '--')),
+            (('D_real', 'D(x)', '-'), ('D_fake', 'D(G(z))', '--')),
+            (('KL', 'KL', '-'), ('W2', 'W2', '--')),
+        )
+        self.panels = [fig.add_subplot(places[row, 1]) for row in range(3)]
+        for ax, names in zip(self.panels, panels, strict=True):
+            for colour, (key, label, style) in zip(COLOURS[2:], names, strict=False):
+                self.lines[key] = ax.plot([], [], style, color=colour, label=label)[0]
+            ax.legend(loc='upper right', ncols=2, fontsize=8, frameon=True)
+        losses, opinions, distances = self.panels
+        losses.set_ylim(0, 2)
+        losses.axhline(math.log(2), color='black', linestyle=':', linewidth=1)
+        losses.text(0.01, math.log(2) + 0.03, 'log 2', transform=losses.get_yaxis_transform())
+        opinions.set_ylim(0, 1)
+        opinions.axhline(0.5, color='black', linestyle=':', linewidth=1)
+        distances.set(yscale='log', ylim=(1e-3, 1e2), xlabel='step')
+        self.now = [ax.axvline(0, color='#777777', linewidth=1) for ax in self.panels]
+        for ax in self.panels[:2]:
+            ax.tick_params(labelbottom=False)
+        self.live, self.fig = LiveFigure(fig), fig
+        self.frame_of = None
+        lines = torch.linspace(-2, 2, 9)
+        along = torch.linspace(-2, 2, 25)
+        mesh = torch.cartesian_prod(lines, along).reshape(9, 25, 2)
+        self.mesh = torch.cat([mesh, mesh.flip(-1)]).to(device) if latent_dim == 2 else None
+
+    def points(self, real: Tensor, fake: Tensor, pull: Tensor) -> None:
+        """Move both clouds, and the arrows: `pull` (n, 2), the gradient at each generated point."""
+        if self.frame_of is None or not torch.equal(self.frame_of, real):
+            self._frame(real)
+        pull = pull * self.width / 2
+        reach = self.longest * self.width
+        pull = pull * (reach / (reach + pull.norm(dim=1, keepdim=True)))  # none is longer
+        self.real.set_offsets(real.cpu())
+        self.fake.set_offsets(fake.cpu())
+        U, V = pull.cpu().numpy().T
+        if self.arrows is None or len(U) != self.arrows.N:
+            if self.arrows is not None:
+                self.arrows.remove()
+            self.arrows = self.plane.quiver(
+                *fake.cpu().numpy().T, U, V, angles='xy', scale_units='xy', scale=1,
+                width=0.003, color='#555555', zorder=2.5,
+            )  # fmt: skip
+        self.arrows.set_offsets(fake.cpu())
+        self.arrows.set_UVC(U, V)
+
+    def _frame(self, real: Tensor) -> None:
+        """Choose the part of the plane that is shown, and where the field is asked."""
+        self.frame_of = real.clone()
+        low, high = real.min(0).values.cpu(), real.max(0).values.cpu()
+        middle, half = (low + high) / 2, 0.8 * (high - low).clamp(min=1e-3)
+        (x0, y0), (x1, y1) = (middle - half).tolist(), (middle + half).tolist()
+        self.width = max(x1 - x0, y1 - y0)
+        self.plane.set(xlim=(x0, x1), ylim=(y0, y1))
+        self.opinion.set_extent((x0, x1, y0, y1))
+        x, y = torch.linspace(x0, x1, self.side), torch.linspace(y0, y1, self.side)
+        self.places = torch.cartesian_prod(y, x).flip(-1).to(self.device)
+
+    def field(self, opinion: Callable[[Tensor], Tensor]) -> None:
+        """Ask D about every place of the field."""
+        self.opinion.set_data(opinion(self.places).reshape(self.side, self.side).cpu().numpy())
+
+    def grid(self, net_G: nn.Module | None) -> None:
+        """Send the grid of z through G, or show none."""
+        if net_G is None or self.mesh is None:
+            self.threads.set_segments([])
+        else:
+            bent = net_G(self.mesh.reshape(-1, 2)).reshape(self.mesh.shape)
+            self.threads.set_segments(bent.cpu().numpy())
+
+    def curves(self, history, at: int) -> None:
+        """Draw the record, and mark the moment that is shown."""
+        steps = [record['step'] for record in history]
+        for key, line in self.lines.items():
+            values = np.array([record[key] for record in history])
+            line.set_data(steps, np.clip(values, 1e-4, 1e4) if key in ('KL', 'W2') else values)
+        for line in self.now:
+            line.set_xdata([steps[at]] * 2)
+        losses = self.panels[0]
+        end, top = losses.get_xlim()[1], losses.get_ylim()[1]
+        highest = max(max(record['loss_D'], record['loss_G']) for record in history)
+        if losses.get_xlim()[0] != 0 or steps[-1] > end:
+            for ax in self.panels:
+                ax.set_xlim(0, max(100, 2 * steps[-1]))
+        if highest > top:
+            losses.set_ylim(0, 2 * highest)

@@ -1,0 +1,77 @@
+"""One size of chapter 2's game in a process of its own, for `bench.py`: time, memory, work.
+
+    python growth.py IMAGES BATCH N DEVICE
+
+prints the milliseconds per image of a step, the peak memory in MB (of the device, else of this
+process beyond what it had when its libraries were loaded), and the operations per image.
+"""
+
+import itertools
+import json
+import sys
+
+import psutil
+import torch
+from bench import image_nets, operations
+
+import d2l_gan as d2l
+
+
+class Noise(torch.utils.data.Dataset):
+    """So many images of noise, each made when it is asked for."""
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return torch.rand(3, 64, 64) * 2 - 1, 0
+
+
+class Some:
+    """The first few batches of each pass."""
+
+    def __init__(self, batches, count: int):
+        self.batches, self.count = batches, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self):
+        return itertools.islice(iter(self.batches), self.count)
+
+
+def peak_memory() -> int:
+    memory = psutil.Process().memory_info()
+    try:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak * (1 if sys.platform == 'darwin' else 1024)
+    except ImportError:  # Windows
+        return memory.peak_wset
+
+
+def main() -> None:
+    """Measure the size that the command line names."""
+    (images, batch_size, n), device = map(int, sys.argv[1:4]), torch.device(sys.argv[4])
+    names, net_D, net_G = image_nets(n, n)
+    start = psutil.Process().memory_info().rss
+    loader = torch.utils.data.DataLoader(Noise(images), 256)
+    batches = d2l.InMemory(loader, batch_size, device)
+    steps = max(1, min(images, 256) // batch_size)
+    times = []
+    for _ in range(3):
+        nets = names['make_nets']()
+        timer = d2l.Timer(device)
+        names['fit'](*nets, Some(batches, steps), 2e-4, 1)
+        times.append(timer.stop() / (steps * batch_size))
+    on_gpu = device.type == 'cuda'
+    memory = torch.cuda.max_memory_allocated(device) if on_gpu else peak_memory() - start
+    print(json.dumps([1000 * min(times), memory / 1e6, operations(net_D, net_G)]))
+
+
+if __name__ == '__main__':
+    main()
