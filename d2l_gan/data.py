@@ -24,6 +24,7 @@ from torch.utils.data import (
     RandomSampler,
     SequentialSampler,
     TensorDataset,
+    default_collate,
 )
 
 DATA_URL = 'http://d2l-data.s3-accelerate.amazonaws.com/'
@@ -193,10 +194,13 @@ class InMemory:
         shape = loader.dataset[0][0].shape if count else (0,)
         self.pixels = _room_for(count, shape, self.device)
         self.labels = torch.zeros(count, dtype=torch.int64, device=self.device)
-        for X, y in tqdm(loader, desc='images', unit='batch', leave=False):
-            here = slice(done, done := done + len(X))
-            self.pixels[here] = X.add(1).mul(127.5).round().to(torch.uint8)
-            self.labels[here] = y
+        loader = _in_bytes(loader)
+        with tqdm(total=len(loader), desc='images', unit='batch', leave=False) as bar:
+            for X, y in loader:  # not through the bar, which would start the workers twice
+                here = slice(done, done := done + len(X))
+                self.pixels[here] = X if X.dtype == torch.uint8 else _to_bytes(X)
+                self.labels[here] = y
+                bar.update()
         self.pixels, self.labels = self.pixels[:done], self.labels[:done]  # drop_last leaves some
 
     def __len__(self) -> int:
@@ -210,6 +214,27 @@ class InMemory:
         order = torch.randperm(len(self.pixels)).to(self.device)
         for chosen in order.split(self.batch_size):
             yield self[chosen.to(self.pixels.device)], self.labels[chosen]
+
+
+def _to_bytes(X: Tensor) -> Tensor:
+    """Images in [-1, 1] as the bytes 0 to 255, rounded (half added, then cut off)."""
+    return X.mul(127.5).add_(128).to(torch.uint8)
+
+
+def _collate_bytes(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    return default_collate([(_to_bytes(X), y) for X, y in samples])
+
+
+def _in_bytes(loader: DataLoader) -> DataLoader:
+    """The same batches, where possible turned into bytes by the workers: a quarter to send."""
+    if loader.batch_sampler is None or loader.collate_fn is not default_collate:
+        return loader
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=loader.batch_sampler,
+        num_workers=loader.num_workers,
+        collate_fn=_collate_bytes,
+    )
 
 
 def _room_for(count: int, shape: Sequence[int], device: torch.device) -> Tensor:

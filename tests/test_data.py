@@ -657,6 +657,19 @@ def test_in_memory_says_so_where_the_disk_has_no_room_either(tmp_path, monkeypat
         data.InMemory(little_loader()[1], 16)
 
 
+def double(samples):
+    X, y = torch.utils.data.default_collate(samples)
+    return X / 2, y
+
+
+def test_in_memory_respects_a_loaders_own_way_of_making_batches():
+    X, loader = little_loader(collate_fn=double)
+    torch.testing.assert_close(data.InMemory(loader, 16)[:], X / 2, atol=1 / 127.5, rtol=0)
+    X, _ = little_loader()
+    batches = data.load_array((X, torch.arange(40)), 16, is_train=False)
+    torch.testing.assert_close(data.InMemory(batches, 16)[:], X)
+
+
 def test_in_memory_keeps_what_the_loader_gives_and_no_more():
     X, loader = little_loader(drop_last=True)
     batches = data.InMemory(loader, 16)
