@@ -63,6 +63,8 @@ class Explorer(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         bundle = super()._repr_mimebundle_(**kwargs) or {}
+        if not self.picture.value:  # nothing could be drawn, and the text says why
+            return bundle | {'text/plain': type(self).__name__}
         small = BytesIO()
         Image.open(BytesIO(self.picture.value)).quantize(128).save(small, 'PNG')
         return bundle | {'image/png': small.getvalue(), 'text/plain': type(self).__name__}
@@ -210,7 +212,7 @@ class LatentExplorer(Explorer):
         self._device = next(net_G.parameters()).device
         self._random = torch.Generator().manual_seed(seed)
         self.anchors = self._new_anchors()
-        self.relatives = None
+        self.wants_relatives = False
         surprise = widgets.Button(description='surprise me', tooltip='two new anchors')
         surprise.on_click(lambda _: self.surprise())
         relatives = widgets.Button(
@@ -237,6 +239,8 @@ class LatentExplorer(Explorer):
         theta = torch.arccos((one * other).sum() / (one.norm() * other.norm()))
         ends = torch.sin((1 - position) * theta) * one + torch.sin(position * theta) * other
         z = ends / torch.sin(theta)
+        if not z.isfinite().all():  # both anchors in one line
+            z = one.lerp(other, position)
         z[direction] += amount
         return truncation * z
 
@@ -254,10 +258,12 @@ class LatentExplorer(Explorer):
         large = Image.open(BytesIO(mosaic(self.image[None], 1, 4)))
         canvas = Image.new('RGB', (640, 256), 'white')
         canvas.paste(large.resize((256, 256), Image.NEAREST), (0, 0))
-        if self.relatives is not None:
-            four = Image.open(BytesIO(mosaic(self.relatives, 2, 2)))
+        if self.wants_relatives:
+            self.wants_relatives = False  # of this image, not of the next
+            distance = torch.cdist(self.image.reshape(1, -1), self.training.flatten(1))[0]
+            nearest = distance.topk(min(4, len(distance)), largest=False).indices
+            four = Image.open(BytesIO(mosaic(self.training[nearest], 2, 2)))
             canvas.paste(four.resize((256, 256), Image.NEAREST), (288, 0))
-            self.relatives = None  # of this image, not of the next
         png = BytesIO()
         canvas.save(png, 'PNG', compress_level=1)
         return png.getvalue()
@@ -269,8 +275,7 @@ class LatentExplorer(Explorer):
 
     def find_relatives(self) -> None:
         """Show the four training images that are nearest to the one shown."""
-        distance = torch.cdist(self.image.reshape(1, -1), self.training.flatten(1))[0]
-        self.relatives = self.training[distance.topk(4, largest=False).indices]
+        self.wants_relatives = True
         self.update()
 
 

@@ -5,7 +5,8 @@ import html
 import math
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import ipywidgets as widgets
 import numpy as np
@@ -72,6 +73,7 @@ TARGETS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
 # The losses -------------------------------------------------------------------------------------
 
 GAMMA = 0.1  # weight of the R1 penalty
+RECORD_EVERY = 10  # rounds, at first
 GENERATOR_LOSSES = {'non-saturating': non_saturating, 'saturating': saturating}
 PAIRED = 'relativistic + R1'
 LOSSES = (*GENERATOR_LOSSES, PAIRED)
@@ -128,7 +130,7 @@ class GANLab(widgets.VBox):
         latent_dim: by default what the first linear layer of `net_G` takes.
         gaussian: mean (2,) and covariance (2, 2) of the distribution that `data` came from, where
             it is a Gaussian. With a linear G, KL and W2 are then exact; else they are estimated.
-        lr_D, lr_G, d_steps, batch_size, speed, loss: what the controls show at first.
+        lr_D, lr_G, d_steps, batch_size, speed, loss, target: what the controls show at first.
         seed: of the batches and the noise.
 
     `history` is a list of records (dicts as `observe` returns them, with 'step', 'KL', 'W2'), one
@@ -164,6 +166,7 @@ class GANLab(widgets.VBox):
         batch_size: int = 8,
         speed: int = 5,
         loss: str = 'non-saturating',
+        target: str = 'your data',
         seed: int = 0,
     ):
         for other in list(self._labs):  # the cell was run again
@@ -179,8 +182,9 @@ class GANLab(widgets.VBox):
             torch.optim.Adam(net.parameters(), lr) for net, lr in ((net_D, lr_D), (net_G, lr_G))
         ]
         self.steps, self.history, self._states = 0, [], []
-        self._at, self._record_every, self._listening = 0, 10, True
+        self._at, self._record_every, self._listening = 0, RECORD_EVERY, True
         self.controls = self._make_controls(lr_D, lr_G, d_steps, batch_size, speed, loss)
+        self._quietly('target', value=target)
         self._set_target()
         self._fixed_Z = torch.randn(256, self.latent_dim, generator=self._random).to(self._device)
         self._painter = _Painter(self.latent_dim, self._device)
@@ -205,8 +209,7 @@ class GANLab(widgets.VBox):
                 self._move_D()
             self._move_G()
             self.steps += 1
-            since = self.steps - self.history[-1]['step']
-            if since >= self._record_every and i < n - 1:
+            if self._since_record(-1) >= self._record_every and i < n - 1:
                 self._remember()
         self._remember()
         self._show()
@@ -344,7 +347,7 @@ class GANLab(widgets.VBox):
         except ValueError:  # not linear
             q = None
         if q is None:
-            with torch.no_grad():
+            with torch.no_grad(), self._at_rest():
                 fake_X = self.net_G(Z)
             few = slice(128)  # the assignment takes the cube of their number
             return {'KL': sample_kl(fake_X, self.data), 'W2': sample_w2(fake_X[few], X[few])}
@@ -358,6 +361,25 @@ class GANLab(widgets.VBox):
 
     def _forget_the_future(self) -> None:
         del self.history[self._at + 1 :], self._states[self._at + 1 :]
+        coarse = self._record_every > RECORD_EVERY
+        if coarse and self._since_record(-2) < self._record_every:
+            del self.history[-1], self._states[-1]  # it marked the present, which moves on
+
+    def _since_record(self, index: int) -> int:
+        return self.steps - self.history[index]['step']
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Look without touching: batch normalisation and dropout as after the training."""
+        modules = [m for net in (self.net_D, self.net_G) for m in net.modules()]
+        modes = [m.training for m in modules]
+        for m in modules:
+            m.training = False
+        try:
+            yield
+        finally:
+            for m, mode in zip(modules, modes, strict=True):
+                m.training = mode
 
     def _check(self) -> None:
         """Send one small batch through both networks."""
@@ -366,7 +388,7 @@ class GANLab(widgets.VBox):
                 f'data must hold at least 8 points, shape (n, 2); got {tuple(self._own.shape)}'
             )
         Z = torch.randn(8, self.latent_dim, generator=self._random).to(self._device)
-        with torch.no_grad():
+        with torch.no_grad(), self._at_rest():
             fake_X = self.net_G(Z)
             if fake_X.shape != (8, 2):
                 raise ValueError(
@@ -419,6 +441,7 @@ class GANLab(widgets.VBox):
         when = {
             'target': self._change_target,
             'warp': self._show,
+            'loss': self._show,
             'time': self._travel,
         }
         for name, action in when.items():
@@ -426,7 +449,7 @@ class GANLab(widgets.VBox):
         # The clock ticks in the browser: when no page shows the lab, it stands still. The button
         # is linked there too, so that a pause does not wait for the kernel.
         self.clock = widgets.Play(min=0, max=10**9, interval=40, layout={'display': 'none'})
-        self.clock.observe(self._listener(lambda: self.step(self.speed)), 'value')
+        self.clock.observe(self._tick, 'value')
         self._link = widgets.jslink((controls['play'], 'value'), (self.clock, 'playing'))
         return controls
 
@@ -477,6 +500,10 @@ class GANLab(widgets.VBox):
         finally:
             self._listening = True
 
+    def _tick(self, change) -> None:
+        if self.clock.playing:  # a tick that was on its way when the game was paused comes late
+            self._guarded(lambda: self.step(self.speed))
+
     def _change_target(self) -> None:
         self._forget_the_future()
         self._set_target()
@@ -500,11 +527,11 @@ class GANLab(widgets.VBox):
     def _show(self) -> None:
         X = self.data[: self.num_shown]
         Z = self._fixed_Z[: len(X)]
-        with torch.enable_grad():
+        with torch.enable_grad(), self._at_rest():
             fake_X = self.net_G(Z).detach().requires_grad_()
             pull = -len(X) * torch.autograd.grad(self._loss_G(fake_X, X), fake_X)[0]
         self._painter.points(X, fake_X.detach(), pull)
-        with torch.no_grad():
+        with torch.no_grad(), self._at_rest():
             middle = torch.cat([self.net_D(X), self.net_D(fake_X)]).mean()
             shift = middle if self.loss == PAIRED else 0.0  # paired logits mean only differences
             self._painter.field(lambda x: torch.sigmoid(self.net_D(x) - shift))
@@ -646,14 +673,16 @@ class _Painter:
         steps = [record['step'] for record in history]
         for key, line in self.lines.items():
             values = np.array([record[key] for record in history])
-            line.set_data(steps, np.clip(values, 1e-4, 1e4) if key in ('KL', 'W2') else values)
+            line.set_data(steps, np.clip(values, 1e-3, 1e2) if key in ('KL', 'W2') else values)
         for line in self.now:
             line.set_xdata([steps[at]] * 2)
         losses = self.panels[0]
         end, top = losses.get_xlim()[1], losses.get_ylim()[1]
-        highest = max(max(record['loss_D'], record['loss_G']) for record in history)
+        seen = [record[key] for record in history for key in ('loss_D', 'loss_G')]
         if losses.get_xlim()[0] != 0 or steps[-1] > end:
             for ax in self.panels:
                 ax.set_xlim(0, max(100, 2 * steps[-1]))
-        if highest > top:
-            losses.set_ylim(0, 2 * highest)
+        if max(seen) > top:
+            losses.set_ylim(top=2 * max(seen))
+        if min(seen) < losses.get_ylim()[0]:  # the saturating loss is below 0
+            losses.set_ylim(bottom=2 * min(seen))

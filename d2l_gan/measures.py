@@ -301,8 +301,9 @@ def observe(
         return torch.func.functional_call(net, state, (batch,))
 
     def norm(loss, net):
-        grads = torch.autograd.grad(loss, list(net.parameters()), retain_graph=True)
-        return torch.stack([g.square().sum() for g in grads]).sum().sqrt().item()
+        weights = [w for w in net.parameters() if w.requires_grad]
+        grads = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+        return sum(g.square().sum().item() for g in grads if g is not None) ** 0.5
 
     def variation(batch):
         return (batch - batch.mean(0)).square().mean().sqrt().item()

@@ -13,7 +13,9 @@ def test_every_row_of_the_benchmark_runs():
         [sys.executable, str(BENCH), '--tiny'], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    table = done.stdout[done.stdout.index('| what |') :].splitlines()[2:]
+    table, _, profiles = done.stdout[done.stdout.index('| what |') :].partition('\n\n')
+    table = table.splitlines()[2:]
+    assert 'run_backward' in profiles
     whats = [line.split('|')[1].strip() for line in table]
     for what in ('a drawn frame', 'chapter 1', '64 GANs', 'chapter 2', 'import d2l_gan'):
         assert any(row.startswith(what) for row in whats), what

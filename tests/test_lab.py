@@ -212,6 +212,67 @@ def test_a_long_game_is_remembered_from_start_to_end_in_bounded_memory():
     assert make_lab(lambda: deep_nets(600))._most_records() < 100
 
 
+def test_a_long_play_forgets_no_part_of_the_game():
+    lab = make_lab()
+    lab.max_records = 20
+    lab.play()
+    for _ in range(300):
+        lab.clock.value += 1
+    steps = [record['step'] for record in lab.history]
+    assert len(steps) <= 21
+    assert (steps[0], steps[-1]) == (0, 1500)
+    assert max(np.diff(steps)) <= 320
+    assert lab.steps == 1500
+
+
+def test_a_late_tick_destroys_nothing():
+    lab = make_lab()
+    lab.step(50)
+    lab.play()
+    lab.reset()
+    lab.clock.value += 1
+    assert lab.steps == 0
+    assert lab.history[-1]['step'] == 50
+
+
+def test_reset_keeps_the_target_that_the_lab_began_with():
+    lab = make_lab(target='ring of eight')
+    lab.step(5)
+    lab.reset()
+    assert lab.target == 'ring of eight'
+    assert lab.data.norm(dim=1).mean() == pytest.approx(2, abs=0.1)
+
+
+def test_looking_changes_nothing_in_batch_normalisation_or_dropout():
+    def nets():
+        net_D, net_G = deep_nets()
+        net_G.insert(1, nn.BatchNorm1d(64))
+        net_D.insert(2, nn.Dropout(0.3))
+        net_D[0].weight.requires_grad_(False)
+        return net_D, net_G
+
+    lab = make_lab(nets)
+    lab.step(5)
+    before = {k: v.clone() for k, v in lab.net_G.state_dict().items()}
+    field = np.asarray(lab._painter.opinion.get_array()).copy()
+    lab.warp = True
+    lab._show()
+    assert all(torch.equal(before[k], v) for k, v in lab.net_G.state_dict().items())
+    assert np.array_equal(field, np.asarray(lab._painter.opinion.get_array()))
+    assert all(m.training for net in (lab.net_D, lab.net_G) for m in net.modules())
+
+
+def test_the_saturating_loss_is_in_view_and_the_arrows_follow_a_change_of_loss():
+    lab = make_lab()
+    lab.step(20)
+    before = lab._painter.arrows.U.copy()
+    lab.loss = 'saturating'
+    assert not np.allclose(before, lab._painter.arrows.U)
+    lab.step(20)
+    low, high = lab._painter.panels[0].get_ylim()
+    assert low < lab.history[-1]['loss_G'] < 0 < high
+
+
 # The controls ---------------------------------------------------------------------------------
 
 
@@ -224,7 +285,10 @@ def test_every_control_has_a_name_and_a_tooltip():
 
 def test_the_widgets_do_what_the_methods_do():
     lab, twin = make_lab(), make_lab()
+    lab.play()
     lab.clock.value += 1  # a frame, as the browser asks for it
+    lab.pause()
+    lab.clock.value += 1  # one that comes too late
     lab.controls['step'].click()
     lab.controls['step_D'].click()
     lab.controls['step_G'].click()
@@ -270,6 +334,7 @@ def test_an_error_in_your_module_is_shown_and_stops_the_game():
     lab.play()
     for _ in range(10):
         lab.clock.value += 1
+    assert 'RuntimeError' in lab._error.value
     assert not lab.clock.playing
     assert 'RuntimeError' in lab._error.value
     assert 'I &lt;give&gt; up' in lab._error.value

@@ -6,9 +6,11 @@ once on next to nothing: it shows that the benchmark is alive, its figures mean 
 
 import argparse
 import contextlib
+import cProfile
 import json
 import os
 import platform
+import pstats
 import re
 import statistics
 import subprocess
@@ -52,6 +54,25 @@ def row(what: str, slow: float, fast: float, unit: str, to_reach: str, faster_is
         f'{ratio:.2f} x',
         to_reach,
     )
+
+
+PROFILES: list[str] = []  # printed below the table: where the time of a row goes
+
+
+def profile_of(what: str, call: Callable, lines: int = 8) -> None:
+    """Note the functions in which `call` spends most of its time, and their shares of it."""
+    profile = cProfile.Profile()
+    profile.runcall(call)
+    stats = pstats.Stats(profile)
+    times = sorted(
+        ((own, calls, name) for (_, _, name), (_, calls, own, _, _) in stats.stats.items()),
+        reverse=True,
+    )
+    total = sum(own for own, _, _ in times)
+    PROFILES.append(f'{what}: own time of the functions that take most of it')
+    for own, calls, name in times[:lines]:
+        each = 1e6 * own / calls
+        PROFILES.append(f'  {own / total:4.0%}  {calls:7,} calls of {each:6.1f} us  {name}')
 
 
 FRAMES = """
@@ -153,6 +174,8 @@ def points(tiny: bool) -> Iterator[Row]:
     one, ours, all_64 = in_turns(slow, fast, many, repeats=1 if tiny else 5)
     yield row('chapter 1, batch 8', one, ours, 'examples/s', '1.5 x')
     yield row('64 GANs at once, batch 8, in total', one, all_64, 'examples/s', '100 x')
+    profile_of('chapter 1, batch 8', fast)
+    profile_of('64 GANs at once, batch 8', many)
 
 
 def image_nets(n_D: int, n_G: int) -> tuple[dict, nn.Module, nn.Module]:
@@ -448,6 +471,7 @@ def main() -> None:
     print('| what | textbook | here | ratio | to reach |\n|---|---|---|---|---|')
     for line in table:
         print(f'| {" | ".join(line)} |')
+    print('', *PROFILES, sep='\n')
 
 
 if __name__ == '__main__':
