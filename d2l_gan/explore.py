@@ -7,12 +7,14 @@ from io import BytesIO
 import ipywidgets as widgets
 import numpy as np
 import torch
+import torchvision
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
 from d2l_gan.drawing import COLOURS, STYLE, LiveFigure
+from d2l_gan.measures import at_rest
 
 LABELS = {'description_width': '9em'}
 WIDE = {'width': '28em'}
@@ -65,9 +67,8 @@ class Explorer(widgets.VBox):
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         if not self.picture.value:  # nothing could be drawn, and the text says why
             return bundle | {'text/plain': type(self).__name__}
-        small = BytesIO()
-        Image.open(BytesIO(self.picture.value)).quantize(128).save(small, 'PNG')
-        return bundle | {'image/png': small.getvalue(), 'text/plain': type(self).__name__}
+        small = as_png(Image.open(BytesIO(self.picture.value)).quantize(128), compress_level=9)
+        return bundle | {'image/png': small, 'text/plain': type(self).__name__}
 
 
 class ShapeLab(Explorer):
@@ -177,14 +178,17 @@ class LeakyReLULab(Explorer):
         return self._live.whole(dpi=100)
 
 
-def mosaic(images: Tensor, columns: int, zoom: int) -> bytes:
-    """Images (n, 3, height, width) in [-1, 1] side by side, each pixel `zoom` wide, as PNG."""
-    pixels = (images.detach().cpu().clamp(-1, 1) * 127.5 + 127.5).round().byte()
-    rows = [torch.cat(list(row), dim=2) for row in pixels.split(columns)]
-    picture = Image.fromarray(torch.cat(rows, dim=1).permute(1, 2, 0).numpy())
-    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.NEAREST)
+def mosaic(images: Tensor, columns: int, zoom: int = 1) -> Image.Image:
+    """Images (n, 3, height, width) in [-1, 1] side by side, each pixel `zoom` wide."""
+    grid = torchvision.utils.make_grid(images.detach().cpu(), nrow=columns, padding=0)
+    picture = torchvision.transforms.functional.to_pil_image((grid / 2 + 0.5).clamp(0, 1))
+    return picture.resize((picture.width * zoom, picture.height * zoom), Image.NEAREST)
+
+
+def as_png(picture: Image.Image, compress_level: int = 1) -> bytes:
+    """The picture as the bytes of a PNG file."""
     png = BytesIO()
-    picture.save(png, 'PNG', compress_level=1)
+    picture.save(png, 'PNG', compress_level=compress_level)
     return png.getvalue()
 
 
@@ -246,27 +250,20 @@ class LatentExplorer(Explorer):
 
     def _draw(self, **values) -> bytes:
         z = self.latent(**values)
-        training_mode = self.net_G.training
-        self.net_G.eval()  # one image has no batch statistics
-        try:
-            with torch.no_grad():
-                Z = z.reshape(1, -1, 1, 1).to(self._device)
-                self.image = self.net_G(Z).float().cpu()[0]
-        finally:
-            self.net_G.train(training_mode)
+        with torch.no_grad(), at_rest(self.net_G):  # one image has no batch statistics
+            Z = z.reshape(1, -1, 1, 1).to(self._device)
+            self.image = self.net_G(Z).float().cpu()[0]
         self._say(f'|z| = {z.norm():.1f}; a random z has about {self.latent_dim**0.5:.1f}')
-        large = Image.open(BytesIO(mosaic(self.image[None], 1, 4)))
+        square = (256, 256)
         canvas = Image.new('RGB', (640, 256), 'white')
-        canvas.paste(large.resize((256, 256), Image.NEAREST), (0, 0))
+        canvas.paste(mosaic(self.image[None], 1).resize(square, Image.NEAREST), (0, 0))
         if self.wants_relatives:
             self.wants_relatives = False  # of this image, not of the next
             distance = torch.cdist(self.image.reshape(1, -1), self.training.flatten(1))[0]
             nearest = distance.topk(min(4, len(distance)), largest=False).indices
-            four = Image.open(BytesIO(mosaic(self.training[nearest], 2, 2)))
-            canvas.paste(four.resize((256, 256), Image.NEAREST), (288, 0))
-        png = BytesIO()
-        canvas.save(png, 'PNG', compress_level=1)
-        return png.getvalue()
+            four = mosaic(self.training[nearest], 2)
+            canvas.paste(four.resize(square, Image.NEAREST), (288, 0))
+        return as_png(canvas)
 
     def surprise(self) -> None:
         """Draw two new anchors."""
@@ -295,4 +292,4 @@ class TimeMachine(Explorer):
 
     def _draw(self, epoch: int) -> bytes:
         self._say(f'after epoch {epoch} of {len(self.snapshots)}')
-        return mosaic(self.snapshots[epoch - 1], self._columns, 2)
+        return as_png(mosaic(self.snapshots[epoch - 1], self._columns, zoom=2))

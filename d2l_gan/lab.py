@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from d2l_gan.drawing import COLOURS, STYLE, LiveFigure
 from d2l_gan.measures import (
+    at_rest,
     diagnose,
     gaussian_kl,
     gaussian_w2,
@@ -203,31 +204,25 @@ class GANLab(widgets.VBox):
 
     def step(self, n: int = 1) -> None:
         """Play `n` rounds: in each, `d_steps` steps of D and one of G."""
-        self._forget_the_future()
-        for i in range(n):
-            for _ in range(self.d_steps):
-                self._move_D()
-            self._move_G()
-            self.steps += 1
-            if self._since_record(-1) >= self._record_every and i < n - 1:
-                self._remember()
-        self._remember()
-        self._show()
+        with self._new_moment():
+            for i in range(n):
+                for _ in range(self.d_steps):
+                    self._move_D()
+                self._move_G()
+                self.steps += 1
+                if self._since_record(-1) >= self._record_every and i < n - 1:
+                    self._remember()
 
     def step_D(self) -> None:
         """One step of D alone."""
-        self._forget_the_future()
-        self._move_D()
-        self._remember()
-        self._show()
+        with self._new_moment():
+            self._move_D()
 
     def step_G(self) -> None:
         """One step of G alone."""
-        self._forget_the_future()
-        self._move_G()
-        self.steps += 1
-        self._remember()
-        self._show()
+        with self._new_moment():
+            self._move_G()
+            self.steps += 1
 
     def play(self) -> None:
         """Play on, frame by frame, as long as a browser shows the lab; the kernel stays free."""
@@ -304,6 +299,14 @@ class GANLab(widgets.VBox):
 
     # The record ---------------------------------------------------------------------------------
 
+    @contextmanager
+    def _new_moment(self) -> Iterator[None]:
+        """Around whatever changes the game: the future goes, the new present is kept and shown."""
+        self._forget_the_future()
+        yield
+        self._remember()
+        self._show()
+
     def _remember(self) -> None:
         """Append the state of the game, and a record of it, to what can be gone back to."""
         X = self.data[: len(self._fixed_Z)]
@@ -347,7 +350,7 @@ class GANLab(widgets.VBox):
         except ValueError:  # not linear
             q = None
         if q is None:
-            with torch.no_grad(), self._at_rest():
+            with torch.no_grad(), at_rest(self.net_D, self.net_G):
                 fake_X = self.net_G(Z)
             few = slice(128)  # the assignment takes the cube of their number
             return {'KL': sample_kl(fake_X, self.data), 'W2': sample_w2(fake_X[few], X[few])}
@@ -368,19 +371,6 @@ class GANLab(widgets.VBox):
     def _since_record(self, index: int) -> int:
         return self.steps - self.history[index]['step']
 
-    @contextmanager
-    def _at_rest(self) -> Iterator[None]:
-        """Look without touching: batch normalisation and dropout as after the training."""
-        modules = [m for net in (self.net_D, self.net_G) for m in net.modules()]
-        modes = [m.training for m in modules]
-        for m in modules:
-            m.training = False
-        try:
-            yield
-        finally:
-            for m, mode in zip(modules, modes, strict=True):
-                m.training = mode
-
     def _check(self) -> None:
         """Send one small batch through both networks."""
         if self._own.ndim != 2 or self._own.shape[1] != 2 or len(self._own) < 8:
@@ -388,7 +378,7 @@ class GANLab(widgets.VBox):
                 f'data must hold at least 8 points, shape (n, 2); got {tuple(self._own.shape)}'
             )
         Z = torch.randn(8, self.latent_dim, generator=self._random).to(self._device)
-        with torch.no_grad(), self._at_rest():
+        with torch.no_grad(), at_rest(self.net_D, self.net_G):
             fake_X = self.net_G(Z)
             if fake_X.shape != (8, 2):
                 raise ValueError(
@@ -505,10 +495,8 @@ class GANLab(widgets.VBox):
             self._guarded(lambda: self.step(self.speed))
 
     def _change_target(self) -> None:
-        self._forget_the_future()
-        self._set_target()
-        self._remember()
-        self._show()
+        with self._new_moment():
+            self._set_target()
 
     def _set_target(self) -> None:
         if self.target == 'your data':
@@ -527,11 +515,11 @@ class GANLab(widgets.VBox):
     def _show(self) -> None:
         X = self.data[: self.num_shown]
         Z = self._fixed_Z[: len(X)]
-        with torch.enable_grad(), self._at_rest():
+        with torch.enable_grad(), at_rest(self.net_D, self.net_G):
             fake_X = self.net_G(Z).detach().requires_grad_()
             pull = -len(X) * torch.autograd.grad(self._loss_G(fake_X, X), fake_X)[0]
         self._painter.points(X, fake_X.detach(), pull)
-        with torch.no_grad(), self._at_rest():
+        with torch.no_grad(), at_rest(self.net_D, self.net_G):
             middle = torch.cat([self.net_D(X), self.net_D(fake_X)]).mean()
             shift = middle if self.loss == PAIRED else 0.0  # paired logits mean only differences
             self._painter.field(lambda x: torch.sigmoid(self.net_D(x) - shift))

@@ -4,8 +4,8 @@ Gaussians are compared in closed form, images by the features of a small encoder
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -273,6 +273,19 @@ def non_saturating(fake_Y: Tensor) -> Tensor:
 def saturating(fake_Y: Tensor) -> Tensor:
     """G's loss log(1 - D(G(z))), mean over a batch of the fakes' logits."""
     return -F.softplus(fake_Y).mean()
+
+
+@contextmanager
+def at_rest(*nets: nn.Module) -> Iterator[None]:
+    """Within it, batch normalisation and dropout behave as after the training, and stay as is."""
+    modes = [(module, module.training) for net in nets for module in net.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def observe(

@@ -235,6 +235,20 @@ def operations(net_D: nn.Module, net_G: nn.Module) -> float:
     return (2 * own + through) / len(X)
 
 
+@contextlib.contextmanager
+def precision(autocast: Callable) -> Iterator[None]:
+    """Within it, `autocast` stands in for the package's `mixed_precision`."""
+    before, d2l.mixed_precision = d2l.mixed_precision, autocast
+    try:
+        yield
+    finally:
+        d2l.mixed_precision = before
+
+
+def float32(device: torch.device) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext()
+
+
 def images(tiny: bool) -> Iterator[Row]:
     """Chapter 2: images per second over whole epochs, loader included."""
     device = d2l.try_gpu()
@@ -259,18 +273,14 @@ def images(tiny: bool) -> Iterator[Row]:
             return count / timer.stop()
 
         def plain(names=names, fast=fast):
-            mixed = d2l.mixed_precision
-            d2l.mixed_precision = lambda device: torch.autocast('cpu', enabled=False)
-            try:
+            with precision(float32):
                 return fast()
-            finally:
-                d2l.mixed_precision = mixed
 
-        book, ours, float32 = in_turns(slow, fast, plain, repeats=1 if tiny else 5)
+        book, ours, unmixed = in_turns(slow, fast, plain, repeats=1 if tiny else 5)
         yield row(f'chapter 2, n = {n}, batch {batch_size}', book, ours, 'images/s', to_reach)
-        yield row('  the same in float32 throughout', book, float32, 'images/s', '')
+        yield row('  the same in float32 throughout', book, unmixed, 'images/s', '')
         if n == 64 or tiny:
-            share = float32 * operations(net_D, net_G) / matrix_rate(256 if tiny else 2048)
+            share = unmixed * operations(net_D, net_G) / matrix_rate(256 if tiny else 2048)
             yield ('  its share of the float32 matrix rate', '', f'{share:.0%}', '', '80 %')
 
 
@@ -306,15 +316,9 @@ def decoding(tiny: bool) -> Iterator[Row]:
 def cells(tiny: bool) -> Iterator[Row]:
     """Seconds of training, n = 16, until all 32 cells of kind x hue are covered: of 5 seeds."""
     names, _, _ = image_nets(16, 16)
-    images = torchvision.datasets.ImageFolder(
-        d2l.sprites(64 if tiny else 4096),
-        torchvision.transforms.Compose(
-            [torchvision.transforms.ToTensor(), torchvision.transforms.Normalize(0.5, 0.5)]
-        ),
-    )
-    loader = torch.utils.data.DataLoader(images, 256)
+    loader = loader_of(d2l.sprites(64 if tiny else 4096), 256, workers=0)
     batches = d2l.InMemory(loader, 32, d2l.try_gpu())
-    kinds, hues = map(torch.as_tensor, d2l.sprite_labels(images.samples))
+    kinds, hues = map(torch.as_tensor, d2l.sprite_labels(loader.dataset.samples))
     encoder = d2l.sprite_encoder(batches[:].cpu(), kinds, hues)
     found = []
     for seed in range(1 if tiny else 5):
@@ -372,7 +376,6 @@ def gpu(tiny: bool) -> Iterator[Row]:
     names, net_D, net_G = image_nets(n, n)
     loader = loader_of(d2l.sprites(count), batch_size, d2l.get_dataloader_workers())
     batches = d2l.InMemory(loader, batch_size, device)
-    float32 = contextlib.nullcontext()
 
     def slow():
         timer = d2l.Timer(device)
@@ -380,23 +383,20 @@ def gpu(tiny: bool) -> Iterator[Row]:
         textbook.train(*nets, loader, 1, (2e-4, 2e-4), (100, 1, 1), (0.5, 0.999), device)
         return count / timer.stop()
 
-    def course(precision, compiled):
+    def course(autocast, compiled):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         nets = names['make_nets']()
         if compiled and not tiny:
             for net in nets:
                 net.compile()
             names['fit'](*nets, batches, 2e-4, 1)  # compiles
-        before, d2l.mixed_precision = d2l.mixed_precision, precision
-        try:
+        with precision(autocast):
             timer = d2l.Timer(device)
             names['fit'](*nets, batches, 2e-4, 1)
             return count / timer.stop()
-        finally:
-            d2l.mixed_precision = before
 
     def tf32():
-        return course(lambda device: float32, compiled=False)
+        return course(float32, compiled=False)
 
     def mixed():
         return course(d2l.mixed_precision, compiled=True)
