@@ -194,11 +194,13 @@ class InMemory:
         shape = loader.dataset[0][0].shape if count else (0,)
         self.pixels = _room_for(count, shape, self.device)
         self.labels = torch.zeros(count, dtype=torch.int64, device=self.device)
+        # NumPy copies with one thread; PyTorch's second would wait busily, at the workers' cost.
+        pixels = self.pixels.numpy() if self.pixels.device.type == 'cpu' else self.pixels
         loader = _in_bytes(loader)
         with tqdm(total=len(loader), desc='images', unit='batch', leave=False) as bar:
             for X, y in loader:  # not through the bar, which would start the workers twice
                 here = slice(done, done := done + len(X))
-                self.pixels[here] = X if X.dtype == torch.uint8 else _to_bytes(X)
+                pixels[here] = X if X.dtype == torch.uint8 else _to_bytes(X)
                 self.labels[here] = y
                 bar.update()
         self.pixels, self.labels = self.pixels[:done], self.labels[:done]  # drop_last leaves some
@@ -218,7 +220,7 @@ class InMemory:
 
 def _to_bytes(X: Tensor) -> Tensor:
     """Images in [-1, 1] as the bytes 0 to 255, rounded (half added, then cut off)."""
-    return X.mul(127.5).add_(128).to(torch.uint8)
+    return torch.add(torch.tensor(128.0), X, alpha=127.5).to(torch.uint8)
 
 
 def _collate_bytes(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
