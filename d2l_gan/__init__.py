@@ -51,15 +51,11 @@ from d2l_gan.sprites import HUES, KINDS, sprite_labels, sprites
 from d2l_gan.steps import blur, explain_misfit, he_init, pair_loss, r1_penalty, update_D, update_G
 from d2l_gan.timing import Accumulator, Timer
 
-WIDGETS = {
-    'lab': ('GANLab',),
-    'explore': ('LatentExplorer', 'LeakyReLULab', 'ShapeLab', 'TimeMachine'),
-}
+WIDGETS = {'GANLab', 'LatentExplorer', 'LeakyReLULab', 'ShapeLab', 'TimeMachine'}
 
 
 def __getattr__(name: str):
     """Load the widgets when they are asked for: they take longer to import than all the rest."""
-    for module, names in WIDGETS.items():
-        if name in names:
-            return getattr(importlib.import_module(f'd2l_gan.{module}'), name)
+    if name in WIDGETS:
+        return getattr(importlib.import_module('d2l_gan.lab'), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -4,13 +4,21 @@ Needs Chromium or Chrome (Debian: `apt install chromium`); without one these tes
 skipped. Screenshots are left in `_build/`.
 """
 
+import base64
+import io
 import re
 import time
 from pathlib import Path
 
 import browser
 import nbformat
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+from scipy import ndimage
+
+from d2l_gan.drawing import COLOURS
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / '_build'
@@ -52,6 +60,10 @@ class Nothing: steps = 0
 lab = Nothing()
 lab = d2l.GANLab(nn.Linear(2, 1), Moody(2, 2), data)
 lab"""
+
+
+WEIGHTS = '[w.tolist() for net in (lab.net_D, lab.net_G) for w in net.parameters()]'
+SHOWN = "__import__('base64').b64encode(lab._picture.value).decode()"
 
 
 def notebook(*cells):
@@ -113,8 +125,33 @@ def play_button(page):
 
 
 def shown_step(page):
-    text = page.locator('span[aria-live=polite]').inner_text()
-    return int(re.match(r'step (\d+)\.', text)[1])
+    return int(page.locator('.lab-step').inner_text().removeprefix('step '))
+
+
+def diagnosis(page):
+    return page.locator('.jupyter-widgets [role=status]').inner_text()
+
+
+def shown_picture(image):
+    """What an image of the page shows: its bytes, and its pixels (height, width, 3)."""
+    png = base64.b64decode(
+        image.evaluate("""async image => {
+            const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
+            return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(''));
+        }""")
+    )
+    return png, np.asarray(Image.open(io.BytesIO(png)).convert('RGB')).astype(int)
+
+
+def clouds(pixels, reach=6):
+    """How many separate heaps the real points form in the lab's picture, seen from `reach` pixels.
+
+    Heaps of fewer than 60 pixels, such as the dot in the legend, are none.
+    """
+    colour = np.array([round(255 * part) for part in to_rgb(COLOURS[0])])
+    points = np.abs(pixels[:, : pixels.shape[1] // 2] - colour).max(2) < 40
+    heaps, count = ndimage.label(ndimage.binary_dilation(points, iterations=reach))
+    return sum(np.count_nonzero(points[heaps == i + 1]) >= 60 for i in range(count))
 
 
 def handle(page, label):
@@ -145,6 +182,12 @@ def test_play_pause_and_frames(open_lab, page):
     rate = (page.evaluate('window.frames_seen') - frames) / seconds
     assert shown_step(page) > steps
     assert rate > 5  # 10 is the aim on a machine with nothing else to do
+    handle(page, 'D steps per G step').focus()  # long frames: 50 rounds of 11 steps
+    page.keyboard.press('End')
+    handle(page, 'speed').focus()
+    page.keyboard.press('End')
+    lab.wait_for('(lab.d_steps, lab.speed) == (10, 50)')
+    time.sleep(1)
     play_button(page).click()
     time.sleep(0.2)
     paused = lab.ask('lab.steps')
@@ -170,6 +213,8 @@ def test_another_cell_runs_while_it_plays(open_lab, page):
 
 def test_buttons_and_choices(open_lab, page):
     lab = open_lab(SMALL)
+    image = page.locator('.widget-image')
+    place = image.bounding_box()
     for name, fixed, moving in (
         ('one D step', 'net_G', 'net_D'),
         ('one G step', 'net_D', 'net_G'),
@@ -181,16 +226,47 @@ def test_buttons_and_choices(open_lab, page):
         assert lab.ask(weights.format(fixed)) == before[0]
     page.get_by_role('button', name='one round').click()
     until(lambda: shown_step(page) == 2)
-    for label, value, attribute in (
-        ('loss', 'relativistic + R1', 'loss'),
-        ('target', 'two moons', 'target'),
+    for name, attribute, heaps in (
+        ('relativistic + R1', 'loss', None),
+        ('saturating', 'loss', None),
+        ('ring of eight', 'target', 8),
+        ('5 x 5 grid', 'target', 25),
+        ('two moons', 'target', None),
+        ('your data', 'target', None),
     ):
-        page.get_by_label(label, exact=True).select_option(value)
-        lab.wait_for(f'lab.{attribute} == {value!r}')
+        before, _ = shown_picture(image)
+        page.get_by_role('button', name=name, exact=True).click()
+        lab.wait_for(f'lab.{attribute} == {name!r}')
+        until(lambda before=before: shown_picture(image)[0] != before)
+        seen, pixels = shown_picture(image)
+        assert base64.b64decode(lab.ask(SHOWN)) == seen
+        if heaps:
+            assert clouds(pixels, reach=2 if heaps == 25 else 6) == heaps
+        assert image.bounding_box() == place  # nothing jumps
     page.get_by_role('button', name='reset').click()
     until(lambda: shown_step(page) == 0)
     assert lab.ask('len(lab.history)') > 3  # what was can still be gone back to
     assert lab.ask('lab._error.value') == ''
+    page.get_by_role('button', name='latest').click()
+    lab.wait_for('lab._at == len(lab.history) - 1 and lab.steps == 2')
+
+
+KEYS = [  # control, its label, the key that works it, what then holds (n, at, v: before)
+    ('step', 'one round', 'Enter', 'lab.steps == {n} + 1'),
+    ('step_D', 'one D step', 'Enter', 'lab._at == {at} + 1'),
+    ('step_G', 'one G step', 'Space', 'lab.steps == {n} + 1'),
+    ('reset', 'reset', 'Enter', 'lab._at == 0'),
+    ('warp', 'grid of z', 'Enter', 'lab.warp'),
+    ('lr_D', 'learning rate of D', 'ArrowRight', 'lab.lr_D > {v}'),
+    ('lr_G', 'learning rate of G', 'ArrowLeft', 'lab.lr_G < {v}'),
+    ('d_steps', 'D steps per G step', 'ArrowRight', 'lab.d_steps == {v} + 1'),
+    ('batch_size', 'batch size', 'PageUp', 'lab.batch_size > {v}'),
+    ('speed', 'speed', 'Home', 'lab.speed == 1'),
+    ('loss', 'saturating', 'Enter', "lab.loss == 'saturating'"),
+    ('target', 'two moons', 'Space', "lab.target == 'two moons'"),
+    ('time', 'time', 'Home', 'lab._at == 0 != {at}'),
+    ('latest', 'latest', 'Enter', 'lab._at == len(lab.history) - 1'),
+]
 
 
 def test_keyboard_alone(open_lab, page):
@@ -202,10 +278,10 @@ def test_keyboard_alone(open_lab, page):
         play_button(page).focus()
         for _ in range(40):
             text = page.evaluate("""() => {
-                const at = document.activeElement, row = at.closest('.jupyter-widgets');
-                return (at.innerText || '') + '|' + (row ? row.innerText : '');
+                const at = document.activeElement, slider = at.matches('.noUi-handle');
+                return (slider ? at.closest('.jupyter-widgets') : at).innerText || '';
             }""")
-            if name in text:
+            if name in map(str.strip, text.splitlines()):
                 return
             page.keyboard.press('Tab')
         raise AssertionError(f'{name} cannot be reached')
@@ -215,23 +291,48 @@ def test_keyboard_alone(open_lab, page):
     until(lambda: shown_step(page) > 20)
     page.keyboard.press('Enter')
     lab.wait_for('not lab.clock.playing')
-    reach('learning rate of D')
-    before = lab.ask('lab.lr_D')
-    page.keyboard.press('ArrowRight')
-    lab.wait_for(f'lab.lr_D > {before}')
-    reach('D steps per G step')
-    page.keyboard.press('ArrowRight')
-    lab.wait_for('lab.d_steps == 2')
-    reach('target')
-    page.keyboard.type('Gauss')
-    lab.wait_for("lab.target == 'Gaussian of chapter 1'")
-    reach('one round')
-    steps = lab.ask('lab.steps')
-    page.keyboard.press('Enter')
-    lab.wait_for(f'lab.steps == {steps + 1}')
-    reach('time')
-    page.keyboard.press('ArrowLeft')
-    lab.wait_for('lab._at == len(lab.history) - 2')
+    assert lab.ask('list(lab.controls)') == ['play', *(name for name, *_ in KEYS)]
+    for name, label, key, effect in KEYS:
+        reach(label)
+        value = f'lab.{name}' if '{v}' in effect else '0'
+        n, at, v = lab.ask(f'[lab.steps, lab._at, {value}]')
+        page.keyboard.press(key)
+        lab.wait_for(effect.format(n=n, at=at, v=v))
+
+
+def test_every_control_explains_itself_on_the_page(open_lab, page):
+    lab = open_lab(SMALL)
+    shown = page.locator('.jupyter-widgets[title], .jupyter-widgets [title]')
+    titles = set(shown.evaluate_all('all => all.map(one => one.title)'))
+    assert set(lab.ask('[c.tooltip for c in lab.controls.values()]')) <= titles
+    choices = lab.ask('[*lab.controls["loss"].tooltips, *lab.controls["target"].tooltips]')
+    assert len(choices) == 8 and set(choices) <= titles
+    page.get_by_role('img', name='the points and the record of the game').wait_for()
+
+
+def test_dark_theme(open_lab, page):
+    """What is written on the page can be read: contrast of at least 4.5 (WCAG AA)."""
+    open_lab(SMALL)
+    change = "async theme => await jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    page.evaluate(change, 'JupyterLab Dark')
+    page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
+    page.screenshot(path=BUILD / 'dark.png')
+
+    def light(colour):
+        parts = [int(part) / 255 for part in re.findall(r'\d+', colour)[:3]]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.05 + np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+    ground = page.evaluate('getComputedStyle(panel.content.node).backgroundColor')
+    texts = ['.lab-step', '[role=status]', '.widget-label', '.widget-readout']
+    for text in texts:
+        colour = page.locator(f'.jupyter-widgets {text}, {text}.jupyter-widgets').first.evaluate(
+            'one => getComputedStyle(one).color'
+        )
+        contrast = sorted((light(colour), light(ground)))
+        assert contrast[1] / contrast[0] >= 4.5, (text, colour, ground)
+    page.evaluate(change, 'JupyterLab Light')
+    page.wait_for_function("document.body.dataset.jpThemeLight === 'true'")
 
 
 def test_an_error_in_the_students_module_is_shown_in_the_lab(open_lab, page):
@@ -260,12 +361,20 @@ def test_running_the_cell_again_stops_the_old_lab(open_lab, page):
     until(lambda: shown_step(page) == 0)
 
 
-def test_closing_the_notebook_stops_the_game(open_lab, page, server, request):
+@pytest.mark.parametrize('how', ['the browser', 'the tab in JupyterLab'])
+def test_closing_the_notebook_stops_the_game(open_lab, page, server, how):
     open_lab(SMALL)
     play_button(page).click()
     until(lambda: shown_step(page) > 20)
     name = page.evaluate('panel.context.path')
-    page.goto('about:blank')
+    if how == 'the browser':
+        page.goto('about:blank')
+    else:
+        page.evaluate("""async () => {
+            await panel.context.save();
+            await jupyterapp.commands.execute('application:close');
+        }""")
+        page.locator('.jp-NotebookPanel').wait_for(state='detached')
     time.sleep(0.5)
     again = browser.Notebook(page, server, name)
     steps = again.ask('lab.steps')
@@ -277,19 +386,20 @@ def test_closing_the_notebook_stops_the_game(open_lab, page, server, request):
 def test_a_student_makes_a_gan_collapse_reads_why_cures_it_and_goes_back(open_lab, page):
     """Without writing a line, as the issue has it."""
     lab = open_lab(DEEP)
-    page.get_by_label('target', exact=True).select_option('ring of eight')
+    page.get_by_role('button', name='ring of eight').click()
     speed = handle(page, 'speed')
     speed.focus()
     for _ in range(15):
         page.keyboard.press('ArrowRight')
     lab.wait_for('lab.speed == 20')
     play_button(page).click()
-    says = page.locator('span[aria-live=polite]')
-    until(lambda: 'samples collapsed' in says.inner_text() and shown_step(page) > 400, 90)
-    assert 'raise its learning rate' in says.inner_text()
+    until(lambda: 'samples collapsed' in diagnosis(page) and shown_step(page) > 400, 90)
     play_button(page).click()
+    lab.wait_for('not lab.clock.playing')
+    until(lambda: 'raise its learning rate' in diagnosis(page))
     page.screenshot(path=BUILD / 'collapsed.png')
     collapsed, far = lab.ask('lab.steps'), lab.ask("lab.history[-1]['W2']")
+    moment, weights = lab.ask('lab._at'), lab.ask(WEIGHTS)
     handle(page, 'learning rate of D').focus()
     for _ in range(15):
         page.keyboard.press('ArrowRight')
@@ -307,10 +417,12 @@ def test_a_student_makes_a_gan_collapse_reads_why_cures_it_and_goes_back(open_la
     until(lambda: lab.ask('lab._at') == 1 and shown_step(page) == 0)
     records = lab.ask('len(lab.history)')
     assert records > 20
-    for _ in range(5):  # the future is still there
+    for _ in range(moment - 1):  # forth again, to where it had collapsed
         page.keyboard.press('ArrowRight')
-    until(lambda: lab.ask('lab._at') == 6 and shown_step(page) > 0)
-    assert lab.ask('len(lab.history)') == records
+    until(lambda: lab.ask('lab._at') == moment and shown_step(page) == collapsed, 30)
+    assert lab.ask(WEIGHTS) == weights
+    until(lambda: 'samples collapsed' in diagnosis(page))
+    assert lab.ask('len(lab.history)') == records  # the cure is still there
     page.keyboard.press('Home')
     page.keyboard.press('ArrowRight')
     until(lambda: lab.ask('lab._at') == 1)
@@ -401,8 +513,15 @@ def test_chapter_2_runs_whole_and_its_widgets_answer(page, folder, server):
         print(f'\n{label}: {seconds:.2f} s from the key to the picture on the page')
     image = cell.locator('.widget-image')
     before = image.get_attribute('src')
+    assert (shown_picture(image)[1][:, 288:544] == 255).all()
     cell.get_by_role('button', name='nearest training images').click()
     until(lambda: image.get_attribute('src') != before)
+    nearest = chapter.ask("""(
+        lambda a, b: torch.cdist(a.flatten()[None], b.flatten(1))[0].topk(4, largest=False).indices
+    )(walker.image, walker.training).tolist()""")
+    pixels = f'walker.training[{nearest[0]}].add(1).mul(127.5).permute(1, 2, 0).tolist()'
+    seen = shown_picture(image)[1][:128:2, 288:416:2]  # the nearest is at the top on the left
+    assert np.abs(seen - np.array(chapter.ask(pixels))).max() <= 1
     before = image.get_attribute('src')
     cell.get_by_role('button', name='surprise me').click()
     until(lambda: image.get_attribute('src') != before)

@@ -43,6 +43,7 @@ def test_every_control_has_a_name_and_a_tooltip_and_a_still_picture_stands_in():
     for widget in make_each():
         for name, control in widget.controls.items():
             assert control.description and control.tooltip, name
+        assert widget.picture.tooltip
         bundle = widget._repr_mimebundle_()
         assert bundle['text/plain'] == type(widget).__name__
         size = picture(bundle['image/png']).shape
@@ -50,10 +51,10 @@ def test_every_control_has_a_name_and_a_tooltip_and_a_still_picture_stands_in():
         assert (f'{size[1]}px', f'{size[0]}px') == (layout.width, layout.height)
 
 
-@pytest.mark.parametrize('transposed', [False, True])
-def test_the_formula_is_pytorchs_layer_for_every_setting(transposed):
+@pytest.mark.parametrize('layer', ['convolution', 'transposed convolution'])
+def test_the_formula_is_pytorchs_layer_for_every_setting(layer):
     lab = d2l.ShapeLab()
-    lab.controls['transposed'].value = transposed
+    lab.controls['layer'].value = layer
     checked = 0
     for n in (1, 4, 8, 15):
         for kernel in (1, 3, 4, 8):
@@ -85,7 +86,7 @@ def test_the_shape_lab_draws_what_the_layer_connects():
     x = torch.zeros(1, 1, 8, requires_grad=True)
     (slope,) = torch.autograd.grad(layer(x)[0, 0, 2], x)
     assert [i for i in reached if 0 <= i < 8] == slope[0, 0].nonzero().flatten().tolist()
-    lab.controls['transposed'].value = True
+    lab.controls['layer'].value = 'transposed convolution'
     black = [line for line in lab._fig.axes[0].lines if line.get_color() == 'black']
     reached = sorted(round(line.get_xdata()[1]) for line in black)
     layer = nn.ConvTranspose1d(1, 1, 4, 2, 1, bias=False)

@@ -2,8 +2,8 @@
 
 import io
 import math
+import time
 
-import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -11,7 +11,6 @@ from PIL import Image
 from torch import nn
 
 import d2l_gan as d2l
-from d2l_gan import lab as lab_module
 from d2l_gan.lab import GAUSSIAN, LOSSES, TARGETS
 
 
@@ -92,7 +91,9 @@ def test_the_controls_steer_the_game():
     plain = run()
     assert torch.equal(plain, run())
     changes = [{'lr_D': 0.01}, {'lr_G': 0.05}, {'d_steps': 3}, {'batch_size': 64}]
-    changes += [{'loss': name} for name in LOSSES[1:]] + [{'target': name} for name in TARGETS]
+    changes += [{'loss': name} for name in list(LOSSES)[1:]] + [
+        {'target': name} for name in TARGETS
+    ]
     for change in changes:
         assert not torch.allclose(plain, run(**change)), change
 
@@ -320,6 +321,60 @@ def test_moving_the_time_slider_pauses():
     assert not lab.clock.playing
 
 
+def test_a_frame_takes_no_longer_than_its_budget():
+    """However many rounds are asked for: a pause waits for one frame at most."""
+    lab = make_lab(deep_nets, batch_size=256, speed=50, d_steps=10)
+    lab.clock.playing = True
+    start = time.perf_counter()
+    lab.clock.value = 1
+    assert 1 <= lab.steps < 50
+    assert time.perf_counter() - start < lab.frame_seconds + 0.5  # drawing, on a busy machine
+    assert [record['step'] for record in lab.history] == [0, lab.steps]
+
+
+def test_a_long_step_shows_where_it_is_and_keeps_it_when_interrupted(monkeypatch):
+    lab = make_lab()
+    seen, show = [], lab._show
+    monkeypatch.setattr(lab, '_show', lambda: (seen.append(lab.steps), show()))
+    monkeypatch.setattr(lab, '_move_D', lambda: time.sleep(0.01))
+    lab.step(150)
+    assert len(seen) >= 2 and seen == sorted(seen) and seen[-1] == 150
+
+    def interrupt():
+        if lab.steps == 180:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab, '_move_D', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lab.step(100)
+    assert lab.steps == lab.history[-1]['step'] == seen[-1] == 180
+
+
+def test_latest_leads_back_from_the_past():
+    lab = make_lab()
+    lab.step(30)
+    end = weights(lab)
+    lab.go_to(0)
+    lab.controls['latest'].click()
+    assert lab.steps == 30 and torch.equal(weights(lab), end)
+
+
+def test_the_diagnosis_holds_still_while_it_plays_unless_the_verdict_changes(monkeypatch):
+    lab = make_lab()
+    lab.step(100)
+    lab.play()
+    clock = iter(range(1000))
+    monkeypatch.setattr(time, 'monotonic', lambda: lab._told + next(clock) * 1e-4)
+    verdicts = iter(['a', 'a', 'b'])
+    monkeypatch.setattr(lab, 'diagnosis', lambda: d2l.Diagnosis(next(verdicts), 'seen', 'Do.'))
+    said = []
+    for _ in range(3):
+        lab.step()
+        said.append(lab._diagnosis.value)
+    assert said[0] == said[1] != said[2]
+    assert lab._counter.value == 'step 103'
+
+
 def test_an_error_in_your_module_is_shown_and_stops_the_game():
     class Moody(nn.Linear):
         calls = 0
@@ -481,9 +536,3 @@ def test_a_gan_collapses_is_told_why_and_is_cured_with_one_slider(monkeypatch):
         cured.append(modes(lab) >= 5)
     assert sum(told) >= 2
     assert sum(cured) >= 2
-
-
-def test_the_lab_uses_plain_widgets():
-    lab = make_lab()
-    assert isinstance(lab, ipywidgets.VBox)
-    assert lab_module.__name__ == 'd2l_gan.lab'

@@ -3,22 +3,20 @@
 import copy
 import html
 import math
+import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ipywidgets as widgets
-import numpy as np
 import torch
-from matplotlib import rc_context
-from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from d2l_gan.drawing import COLOURS, STYLE, LiveFigure
+from d2l_gan.lab.controls import LABELS, Picture, alert, button, choice, log_slider, slider, status
+from d2l_gan.lab.figure import Painter
+from d2l_gan.lab.targets import GAUSSIAN, TARGETS
 from d2l_gan.measures import (
     at_rest,
     diagnose,
@@ -33,75 +31,15 @@ from d2l_gan.measures import (
 )
 from d2l_gan.steps import pair_loss, r1_penalty
 
-# The targets ------------------------------------------------------------------------------------
-
-GAUSSIAN = torch.tensor([1.0, 2.0]), torch.tensor([[1.01, 1.95], [1.95, 4.25]])  # chapter 1's
-
-
-def _ring(n: int, random: torch.Generator) -> Tensor:
-    angle = torch.randint(8, (n,), generator=random) * (2 * math.pi / 8)
-    return 2 * torch.stack([angle.cos(), angle.sin()], 1) + _noise(n, 0.1, random)
-
-
-def _grid(n: int, random: torch.Generator) -> Tensor:
-    return torch.randint(-2, 3, (n, 2), generator=random) + _noise(n, 0.06, random)
-
-
-def _moons(n: int, random: torch.Generator) -> Tensor:
-    angle = torch.rand(n, generator=random) * math.pi
-    upper = torch.rand(n, generator=random) < 0.5
-    x = torch.where(upper, angle.cos(), 1 - angle.cos())
-    y = torch.where(upper, angle.sin(), 0.5 - angle.sin())
-    return 1.5 * torch.stack([x - 0.5, y - 0.25], 1) + _noise(n, 0.1, random)
-
-
-def _gaussian(n: int, random: torch.Generator) -> Tensor:
-    mean, cov = GAUSSIAN
-    return _noise(n, 1.0, random) @ torch.linalg.cholesky(cov).T + mean
-
-
-def _noise(n: int, scale: float, random: torch.Generator) -> Tensor:
-    return scale * torch.randn(n, 2, generator=random)
-
-
-TARGETS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
-    'Gaussian of chapter 1': _gaussian,
-    'ring of eight': _ring,
-    '5 x 5 grid': _grid,
-    'two moons': _moons,
-}
-
-# The losses -------------------------------------------------------------------------------------
-
 GAMMA = 0.1  # weight of the R1 penalty
 RECORD_EVERY = 10  # rounds, at first
 GENERATOR_LOSSES = {'non-saturating': non_saturating, 'saturating': saturating}
 PAIRED = 'relativistic + R1'
-LOSSES = (*GENERATOR_LOSSES, PAIRED)
-
-# The controls -----------------------------------------------------------------------------------
-
-LABELS = {'description_width': '11em'}
-WIDE = {'width': '26em'}
-
-
-def _log_slider(value: float, name: str, tooltip: str) -> widgets.FloatLogSlider:
-    return widgets.FloatLogSlider(
-        value, min=-5, max=-0.5, step=0.1, description=name, tooltip=tooltip,
-        readout_format='.2g', style=LABELS, layout=WIDE,
-    )  # fmt: skip
-
-
-def _int_slider(value: int, low: int, high: int, name: str, tooltip: str) -> widgets.IntSlider:
-    return widgets.IntSlider(
-        value, low, high, description=name, tooltip=tooltip, style=LABELS, layout=WIDE
-    )
-
-
-def _choice(options, name: str, tooltip: str) -> widgets.Dropdown:
-    return widgets.Dropdown(
-        options=options, description=name, tooltip=tooltip, style=LABELS, layout=WIDE
-    )
+LOSSES = {
+    'non-saturating': "G minimises -log D(G(z)), chapter 1's way",
+    'saturating': 'G minimises log(1 - D(G(z))): no gradient where D is sure',
+    PAIRED: 'each fake is compared with a real point, and D is kept flat near those',
+}
 
 
 def _control(name: str, doc: str) -> property:
@@ -135,7 +73,9 @@ class GANLab(widgets.VBox):
         seed: of the batches and the noise.
 
     `history` is a list of records (dicts as `observe` returns them, with 'step', 'KL', 'W2'), one
-    for every few steps. The networks are trained in place, by Adam. Raises ValueError where the
+    for every few steps. The networks are trained in place, by Adam. Going back in time takes the
+    networks, Adam's memory, the noise and the target along; the learning rates and the other
+    sliders stay where you put them, so that you can try another cure. Raises ValueError where the
     networks and the data do not fit together.
     """
 
@@ -143,11 +83,12 @@ class GANLab(widgets.VBox):
     lr_G = _control('lr_G', "G's learning rate")
     d_steps = _control('d_steps', 'D steps per G step, 0 to 10')
     batch_size = _control('batch_size', 'points in a batch, 2 to 256')
-    speed = _control('speed', 'steps per frame while it plays, 1 to 50')
-    loss = _control('loss', f'one of {LOSSES}')
+    speed = _control('speed', 'rounds per frame while it plays, 1 to 50')
+    loss = _control('loss', f'one of {tuple(LOSSES)}')
     target = _control('target', f'"your data" or one of {tuple(TARGETS)}')
     warp = _control('warp', 'whether to show the grid of z as G bends it')
 
+    frame_seconds = 0.05  # of playing in one frame, however many rounds `speed` asks for
     num_shown = 200  # generated points
     max_records = 400  # beyond which every second one is dropped
     max_bytes = 2e8  # of remembered weights, beyond which the same happens
@@ -184,15 +125,15 @@ class GANLab(widgets.VBox):
         ]
         self.steps, self.history, self._states = 0, [], []
         self._at, self._record_every, self._listening = 0, RECORD_EVERY, True
+        self._verdict, self._told = '', 0.0
         self.controls = self._make_controls(lr_D, lr_G, d_steps, batch_size, speed, loss)
         self._quietly('target', value=target)
         self._set_target()
         self._fixed_Z = torch.randn(256, self.latent_dim, generator=self._random).to(self._device)
-        self._painter = _Painter(self.latent_dim, self._device)
-        self._picture = widgets.Image(
-            format='png',
-            layout={'width': '960px', 'height': '480px', 'max_width': 'none'},
-        )
+        self._painter = Painter(self.latent_dim, self._device)
+        self._picture = Picture(960, 480, 'the points and the record of the game')
+        self._counter = widgets.Label()
+        self._counter.add_class('lab-step')
         self._diagnosis = widgets.HTML(layout={'min_height': '3em', 'width': '960px'})
         self._error = widgets.HTML()
         super().__init__(self._arrange())
@@ -202,16 +143,26 @@ class GANLab(widgets.VBox):
 
     # The game -----------------------------------------------------------------------------------
 
-    def step(self, n: int = 1) -> None:
-        """Play `n` rounds: in each, `d_steps` steps of D and one of G."""
+    def step(self, n: int = 1, seconds: float = math.inf) -> None:
+        """Play `n` rounds, in each `d_steps` steps of D and one of G; or for `seconds`, if longer.
+
+        The picture follows about once a second. An interrupted game stays where it is.
+        """
+        start = shown = time.monotonic()
         with self._new_moment():
             for i in range(n):
                 for _ in range(self.d_steps):
                     self._move_D()
                 self._move_G()
                 self.steps += 1
-                if self._since_record(-1) >= self._record_every and i < n - 1:
+                now = time.monotonic()
+                if i == n - 1 or now > start + seconds:
+                    break
+                if self._since_record(-1) >= self._record_every:
                     self._remember()
+                if now > shown + 1:
+                    self._show()
+                    shown = time.monotonic()
 
     def step_D(self) -> None:
         """One step of D alone."""
@@ -303,7 +254,12 @@ class GANLab(widgets.VBox):
     def _new_moment(self) -> Iterator[None]:
         """Around whatever changes the game: the future goes, the new present is kept and shown."""
         self._forget_the_future()
-        yield
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._remember()
+            self._show()
+            raise
         self._remember()
         self._show()
 
@@ -394,38 +350,41 @@ class GANLab(widgets.VBox):
     # The controls -------------------------------------------------------------------------------
 
     def _make_controls(self, lr_D, lr_G, d_steps, batch_size, speed, loss) -> dict:
-        def button(name, tooltip, action):
-            made = widgets.Button(description=name, tooltip=tooltip, layout={'width': '7em'})
-            made.on_click(lambda _: self._guarded(action))
-            return made
+        def act(name, tooltip, action):
+            return button(name, tooltip, lambda: self._guarded(action))
 
+        targets = {name: draw.__doc__ for name, draw in TARGETS.items()}
         controls = {
             'play': widgets.ToggleButton(
                 False, description='play', icon='play', tooltip='play on, or pause',
                 layout={'width': '7em'},
             ),
-            'step': button('one round', 'the D steps, then one G step', self.step),
-            'step_D': button('one D step', 'only the discriminator moves', self.step_D),
-            'step_G': button('one G step', 'only the generator moves', self.step_G),
-            'reset': button('reset', 'back to the start', self.reset),
-            'lr_D': _log_slider(lr_D, 'learning rate of D', "size of the discriminator's steps"),
-            'lr_G': _log_slider(lr_G, 'learning rate of G', "size of the generator's steps"),
-            'd_steps': _int_slider(
+            'step': act('one round', 'the D steps, then one G step', self.step),
+            'step_D': act('one D step', 'only the discriminator moves', self.step_D),
+            'step_G': act('one G step', 'only the generator moves', self.step_G),
+            'reset': act('reset', 'back to the start', self.reset),
+            'warp': widgets.ToggleButton(
+                False, description='grid of z', layout={'width': '7em'},
+                tooltip='show the plane of noise as the generator bends it',
+                disabled=self.latent_dim != 2,
+            ),
+            'lr_D': log_slider(lr_D, 'learning rate of D', "size of the discriminator's steps"),
+            'lr_G': log_slider(lr_G, 'learning rate of G', "size of the generator's steps"),
+            'd_steps': slider(
                 d_steps, 0, 10, 'D steps per G step', '0: the discriminator stands still'
             ),
-            'batch_size': _int_slider(batch_size, 2, 256, 'batch size', 'points in each step'),
-            'speed': _int_slider(speed, 1, 50, 'speed', 'rounds in each frame'),
-            'loss': _choice(LOSSES, 'loss', 'what the players minimise'),
-            'target': _choice(['your data', *TARGETS], 'target', 'what G should imitate'),
-            'warp': widgets.Checkbox(
-                False, description='show the grid of z', indent=False,
-                tooltip='the plane of noise as the generator bends it',
-                layout={'width': '12em'}, disabled=self.latent_dim != 2,
+            'batch_size': slider(batch_size, 2, 256, 'batch size', 'points in each step'),
+            'speed': slider(speed, 1, 50, 'speed', 'rounds in each frame, if there is time'),
+            'loss': choice(LOSSES, 'loss', 'what the players minimise'),
+            'target': choice(
+                {'your data': 'the points that you gave', **targets}, 'target',
+                'what G should imitate',
             ),
             'time': widgets.IntSlider(
                 0, 0, 0, description='time', tooltip='go back to any recorded moment',
-                readout=False, style=LABELS, layout={'width': '60em'},
+                readout=False, style=LABELS, layout={'width': '54em'},
             ),
+            'latest': act('latest', 'forth to the last recorded moment', self._to_latest),
         }  # fmt: skip
         controls['loss'].value = loss
         when = {
@@ -433,6 +392,7 @@ class GANLab(widgets.VBox):
             'warp': self._show,
             'loss': self._show,
             'time': self._travel,
+            'play': lambda: self._tell(at_once=True),
         }
         for name, action in when.items():
             controls[name].observe(self._listener(action), 'value')
@@ -446,14 +406,15 @@ class GANLab(widgets.VBox):
     def _arrange(self) -> list[widgets.Widget]:
         c = self.controls
         buttons = [c[name] for name in ('play', 'step', 'step_D', 'step_G', 'reset', 'warp')]
-        buttons.append(self.clock)
-        left = widgets.VBox([c[name] for name in ('lr_D', 'lr_G', 'd_steps', 'batch_size')])
-        right = widgets.VBox([c[name] for name in ('loss', 'target', 'speed')])
+        left = widgets.VBox(
+            [c[name] for name in ('lr_D', 'lr_G', 'd_steps', 'batch_size', 'speed')]
+        )
+        right = widgets.VBox([c[name] for name in ('loss', 'target')])
         return [
-            widgets.HBox(buttons),
+            widgets.HBox([*buttons, self._counter, self.clock]),
             widgets.HBox([left, right]),
             self._picture,
-            c['time'],
+            widgets.HBox([c['time'], c['latest']]),
             self._diagnosis,
             self._error,
         ]
@@ -472,11 +433,10 @@ class GANLab(widgets.VBox):
         except (Exception, KeyboardInterrupt) as error:
             self.pause()
             where = traceback.extract_tb(error.__traceback__)[-1]
-            self._error.value = (
-                f'<div role="alert" style="border: 2px solid #D55E00; padding: 0.5em">'
-                f'<b>{type(error).__name__}</b>: {html.escape(str(error))}<br>'
-                f'in <code>{html.escape(where.name)}</code>: '
-                f'<code>{html.escape(where.line or "")}</code></div>'
+            self._error.value = alert(
+                error,
+                f'<br>in <code>{html.escape(where.name)}</code>: '
+                f'<code>{html.escape(where.line or "")}</code>',
             )
         else:
             self._error.value = ''
@@ -492,7 +452,7 @@ class GANLab(widgets.VBox):
 
     def _tick(self, change) -> None:
         if self.clock.playing:  # a tick that was on its way when the game was paused comes late
-            self._guarded(lambda: self.step(self.speed))
+            self._guarded(lambda: self.step(self.speed, self.frame_seconds))
 
     def _change_target(self) -> None:
         with self._new_moment():
@@ -510,6 +470,10 @@ class GANLab(widgets.VBox):
         self.pause()
         self.go_to(self.controls['time'].value)
 
+    def _to_latest(self) -> None:
+        self.pause()
+        self.go_to(-1)
+
     # The picture --------------------------------------------------------------------------------
 
     def _show(self) -> None:
@@ -526,15 +490,21 @@ class GANLab(widgets.VBox):
             self._painter.grid(self.net_G if self.warp else None)
         self._painter.curves(self.history, self._at)
         self._picture.value = self._painter.live.frame()
-        self._diagnosis.value = (
-            f'<span aria-live="polite">step {self.steps}. {html.escape(str(self.diagnosis()))}'
-            '</span>'
-        )
+        self._counter.value = f'step {self.steps}'
+        self._tell()
         last = len(self.history) - 1
         if last < self.controls['time'].max:
             self._quietly('time', value=self._at, max=last)
         else:
             self._quietly('time', max=last, value=self._at)
+
+    def _tell(self, at_once: bool = False) -> None:
+        """Say how the game stands; while it plays, once a second, or when the verdict changes."""
+        said, now = self.diagnosis(), time.monotonic()
+        resting = at_once or not self.clock.playing
+        if resting or said.verdict != self._verdict or now > self._told + 1:
+            self._verdict, self._told = said.verdict, now
+            self._diagnosis.value = status(html.escape(str(said)))
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """The live lab, and a picture of it for where no kernel runs."""
@@ -550,127 +520,3 @@ def _latent_dim(net_G: nn.Module) -> int:
         raise ValueError('net_G has no linear layer to read the size of the noise off: '
                          'give latent_dim')  # fmt: skip
     return layer.in_features
-
-
-class _Painter:
-    """The lab's figure: made once, its parts moved for every frame."""
-
-    side = 40  # pixels of the field in each direction
-    longest = 0.15  # arrow, as a share of the plane shown
-
-    @rc_context(STYLE)
-    def __init__(self, latent_dim: int, device: torch.device):
-        self.device = device
-        fig = Figure(figsize=(9.6, 4.8), dpi=100)
-        places = fig.add_gridspec(
-            3, 2, width_ratios=(1.15, 1), left=0.06, right=0.97, bottom=0.1, top=0.94,
-            wspace=0.22, hspace=0.25,
-        )  # fmt: skip
-        self.plane = fig.add_subplot(places[:, 0])
-        self.plane.set(xlabel='$x_1$', ylabel='$x_2$')
-        self.plane.grid(False)
-        tints = LinearSegmentedColormap.from_list('opinion', ['#F2B48C', '#FFFFFF', '#8CBFE2'])
-        self.opinion = self.plane.imshow(
-            np.zeros((2, 2)), cmap=tints, vmin=0, vmax=1, origin='lower', aspect='auto',
-            interpolation='bilinear', zorder=0,
-        )  # fmt: skip
-        self.real = self.plane.scatter([], [], s=9, color=COLOURS[0], label='real', zorder=2)
-        self.fake = self.plane.scatter(
-            [], [], s=12, color=COLOURS[1], marker='^', label='generated', zorder=3
-        )
-        self.arrows = None
-        self.threads = self.plane.add_collection(
-            LineCollection([], colors='black', linewidths=0.6, zorder=1)
-        )
-        # Beside the field, which would cover it.
-        self.plane.legend(loc='lower left', bbox_to_anchor=(0, 0.99), ncols=2)
-        self.lines = {}
-        panels = (
-            (('loss_D', 'loss of D', '-'), ('loss_G', 'loss of G', '--')),
-            (('D_real', 'D(x)', '-'), ('D_fake', 'D(G(z))', '--')),
-            (('KL', 'KL', '-'), ('W2', 'W2', '--')),
-        )
-        self.panels = [fig.add_subplot(places[row, 1]) for row in range(3)]
-        for ax, names in zip(self.panels, panels, strict=True):
-            for colour, (key, label, style) in zip(COLOURS[2:], names, strict=False):
-                self.lines[key] = ax.plot([], [], style, color=colour, label=label)[0]
-            ax.legend(loc='upper right', ncols=2, fontsize=8, frameon=True)
-        losses, opinions, distances = self.panels
-        losses.set_ylim(0, 2)
-        losses.axhline(math.log(2), color='black', linestyle=':', linewidth=1)
-        losses.text(0.01, math.log(2) + 0.03, 'log 2', transform=losses.get_yaxis_transform())
-        opinions.set_ylim(0, 1)
-        opinions.axhline(0.5, color='black', linestyle=':', linewidth=1)
-        distances.set(yscale='log', ylim=(1e-3, 1e2), xlabel='step')
-        self.now = [ax.axvline(0, color='#777777', linewidth=1) for ax in self.panels]
-        for ax in self.panels[:2]:
-            ax.tick_params(labelbottom=False)
-        self.live, self.fig = LiveFigure(fig), fig
-        self.frame_of = None
-        lines = torch.linspace(-2, 2, 9)
-        along = torch.linspace(-2, 2, 25)
-        mesh = torch.cartesian_prod(lines, along).reshape(9, 25, 2)
-        self.mesh = torch.cat([mesh, mesh.flip(-1)]).to(device) if latent_dim == 2 else None
-
-    def points(self, real: Tensor, fake: Tensor, pull: Tensor) -> None:
-        """Move both clouds, and the arrows: `pull` (n, 2), the gradient at each generated point."""
-        if self.frame_of is None or not torch.equal(self.frame_of, real):
-            self._frame(real)
-        pull = pull * self.width / 2
-        reach = self.longest * self.width
-        pull = pull * (reach / (reach + pull.norm(dim=1, keepdim=True)))  # none is longer
-        self.real.set_offsets(real.cpu())
-        self.fake.set_offsets(fake.cpu())
-        U, V = pull.cpu().numpy().T
-        if self.arrows is None or len(U) != self.arrows.N:
-            if self.arrows is not None:
-                self.arrows.remove()
-            self.arrows = self.plane.quiver(
-                *fake.cpu().numpy().T, U, V, angles='xy', scale_units='xy', scale=1,
-                width=0.003, color='#555555', zorder=2.5,
-            )  # fmt: skip
-        self.arrows.set_offsets(fake.cpu())
-        self.arrows.set_UVC(U, V)
-
-    def _frame(self, real: Tensor) -> None:
-        """Choose the part of the plane that is shown, and where the field is asked."""
-        self.frame_of = real.clone()
-        low, high = real.min(0).values.cpu(), real.max(0).values.cpu()
-        middle, half = (low + high) / 2, 0.8 * (high - low).clamp(min=1e-3)
-        (x0, y0), (x1, y1) = (middle - half).tolist(), (middle + half).tolist()
-        self.width = max(x1 - x0, y1 - y0)
-        self.plane.set(xlim=(x0, x1), ylim=(y0, y1))
-        self.opinion.set_extent((x0, x1, y0, y1))
-        x, y = torch.linspace(x0, x1, self.side), torch.linspace(y0, y1, self.side)
-        self.places = torch.cartesian_prod(y, x).flip(-1).to(self.device)
-
-    def field(self, opinion: Callable[[Tensor], Tensor]) -> None:
-        """Ask D about every place of the field."""
-        self.opinion.set_data(opinion(self.places).reshape(self.side, self.side).cpu().numpy())
-
-    def grid(self, net_G: nn.Module | None) -> None:
-        """Send the grid of z through G, or show none."""
-        if net_G is None or self.mesh is None:
-            self.threads.set_segments([])
-        else:
-            bent = net_G(self.mesh.reshape(-1, 2)).reshape(self.mesh.shape)
-            self.threads.set_segments(bent.cpu().numpy())
-
-    def curves(self, history, at: int) -> None:
-        """Draw the record, and mark the moment that is shown."""
-        steps = [record['step'] for record in history]
-        for key, line in self.lines.items():
-            values = np.array([record[key] for record in history])
-            line.set_data(steps, np.clip(values, 1e-3, 1e2) if key in ('KL', 'W2') else values)
-        for line in self.now:
-            line.set_xdata([steps[at]] * 2)
-        losses = self.panels[0]
-        end, top = losses.get_xlim()[1], losses.get_ylim()[1]
-        seen = [record[key] for record in history for key in ('loss_D', 'loss_G')]
-        if losses.get_xlim()[0] != 0 or steps[-1] > end:
-            for ax in self.panels:
-                ax.set_xlim(0, max(100, 2 * steps[-1]))
-        if max(seen) > top:
-            losses.set_ylim(top=2 * max(seen))
-        if min(seen) < losses.get_ylim()[0]:  # the saturating loss is below 0
-            losses.set_ylim(bottom=2 * min(seen))

@@ -1,6 +1,5 @@
 """Widgets of chapter 2: shapes of convolutions, leaky ReLU, latent space, a run's snapshots."""
 
-import html
 from collections.abc import Callable, Sequence
 from io import BytesIO
 
@@ -14,30 +13,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from d2l_gan.drawing import COLOURS, STYLE, LiveFigure
+from d2l_gan.lab.controls import Picture, alert, button, choice, slider, status
 from d2l_gan.measures import at_rest
-
-LABELS = {'description_width': '9em'}
-WIDE = {'width': '28em'}
-
-
-def slider(value, low, high, name: str, tooltip: str, step=None) -> widgets.Widget:
-    """A slider of ints, or of floats where a `step` is given."""
-    settings = {'description': name, 'tooltip': tooltip, 'style': LABELS, 'layout': WIDE}
-    if step is None:
-        return widgets.IntSlider(value, low, high, **settings)
-    return widgets.FloatSlider(value, min=low, max=high, step=step, **settings)
 
 
 class Explorer(widgets.VBox):
     """Controls above a picture that follows them; a still picture where no kernel runs."""
 
-    def __init__(self, controls: dict[str, widgets.Widget], width: int, height: int):
+    def __init__(self, controls: dict[str, widgets.Widget], width: int, height: int, words: str):
         self.controls = controls
         self.text = widgets.HTML(layout={'min_height': '2.5em'})
-        self.picture = widgets.Image(
-            format='png', layout={'width': f'{width}px', 'height': f'{height}px'}
-        )
-        self.picture.layout.max_width = 'none'
+        self.picture = Picture(width, height, words)
         super().__init__([*controls.values(), self.text, self.picture])
         for control in controls.values():
             if not isinstance(control, widgets.Button):
@@ -49,7 +35,7 @@ class Explorer(widgets.VBox):
         try:
             self.picture.value = self._draw(**self._values())
         except Exception as error:
-            self.text.value = f'<b>{type(error).__name__}</b>: {html.escape(str(error))}'
+            self.text.value = alert(error)
 
     def _values(self) -> dict:
         """What the controls say, by name."""
@@ -61,7 +47,7 @@ class Explorer(widgets.VBox):
 
     def _say(self, text: str) -> None:
         """Put `text`, which may be HTML, above the picture."""
-        self.text.value = f'<span aria-live="polite">{text}</span>'
+        self.text.value = status(text)
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         bundle = super()._repr_mimebundle_(**kwargs) or {}
@@ -71,10 +57,16 @@ class Explorer(widgets.VBox):
         return bundle | {'image/png': small, 'text/plain': type(self).__name__}
 
 
+LAYERS = {
+    'convolution': 'the discriminator makes images smaller',
+    'transposed convolution': 'the generator makes them larger',
+}
+
+
 class ShapeLab(Explorer):
     """Which inputs meet which outputs in a convolution and its transpose, along one axis.
 
-    Controls: `transposed`, and the side `n`, `kernel`, `stride` and `padding`. `side` is the
+    Controls: `layer`, and the side `n`, `kernel`, `stride` and `padding`. `side` is the
     output's side, by the formula; `layer_side` the one of PyTorch's own layer, None where it
     refuses.
     """
@@ -83,21 +75,17 @@ class ShapeLab(Explorer):
         self._fig = Figure(figsize=(9, 2.6), dpi=100)
         self._live = LiveFigure(self._fig)
         controls = {
-            'transposed': widgets.ToggleButtons(
-                options=[('convolution', False), ('transposed convolution', True)],
-                tooltips=['the discriminator makes images smaller', 'the generator, larger'],
-                description='layer', tooltip='which of the two',
-                style=LABELS | {'button_width': '12em'},
-            ),
+            'layer': choice(LAYERS, 'layer', 'which of the two'),
             'n': slider(n, 1, 32, 'input side n', 'pixels in one direction'),
             'kernel': slider(kernel, 1, 8, 'kernel k', 'pixels that one output sees'),
             'stride': slider(stride, 1, 4, 'stride s', 'pixels from one kernel to the next'),
             'padding': slider(padding, 0, 4, 'padding p', 'zeros added, or pixels cut, per side'),
         }  # fmt: skip
-        super().__init__(controls, 900, 260)
+        super().__init__(controls, 900, 260, 'which inputs meet which outputs')
 
     @rc_context(STYLE)
-    def _draw(self, transposed: bool, n: int, kernel: int, stride: int, padding: int) -> bytes:
+    def _draw(self, layer: str, n: int, kernel: int, stride: int, padding: int) -> bytes:
+        transposed = layer == 'transposed convolution'
         if transposed:
             self.side = stride * (n - 1) + kernel - 2 * padding
             formula = f"n' = s(n - 1) + k - 2p = {stride} x {n - 1} + {kernel} - {2 * padding}"
@@ -165,7 +153,7 @@ class LeakyReLULab(Explorer):
         self._lines = [ax.plot([], [], color=COLOURS[0])[0] for ax in axes]
         self._live = LiveFigure(fig)
         control = slider(alpha, 0.0, 1.0, 'alpha', 'slope on the left of 0', 0.05)
-        super().__init__({'alpha': control}, 800, 300)
+        super().__init__({'alpha': control}, 800, 300, 'leaky ReLU, and its gradient beside it')
 
     def _draw(self, alpha: float) -> bytes:
         x = self.x.clone().requires_grad_()
@@ -217,22 +205,19 @@ class LatentExplorer(Explorer):
         self._random = torch.Generator().manual_seed(seed)
         self.anchors = self._new_anchors()
         self.wants_relatives = False
-        surprise = widgets.Button(description='surprise me', tooltip='two new anchors')
-        surprise.on_click(lambda _: self.surprise())
-        relatives = widgets.Button(
-            description='nearest training images', tooltip='what is it most like?',
-            layout={'width': '16em'}, disabled=training is None,
-        )  # fmt: skip
-        relatives.on_click(lambda _: self.find_relatives())
         controls = {
             'position': slider(0.0, 0.0, 1.0, 'position', '0 and 1 are the two anchors', 0.02),
             'direction': slider(0, 0, latent_dim - 1, 'direction', 'which coordinate of z to move'),
             'amount': slider(0.0, -4.0, 4.0, 'amount', 'how far to move along it', 0.1),
             'truncation': slider(1.0, 0.0, 1.5, 'truncation', 'length of z, as a share', 0.05),
-            'surprise': surprise,
-            'relatives': relatives,
+            'surprise': button('surprise me', 'two new anchors', self.surprise),
+            'relatives': button(
+                'nearest training images', 'what is it most like?', self.find_relatives, '16em'
+            ),
         }
-        super().__init__(controls, 640, 256)
+        controls['relatives'].disabled = training is None
+        words = 'what the generator draws, and beside it its nearest training images'
+        super().__init__(controls, 640, 256, words)
 
     def _new_anchors(self) -> Tensor:
         return torch.randn(2, self.latent_dim, generator=self._random)
@@ -288,7 +273,8 @@ class TimeMachine(Explorer):
         rows = -(-len(self.snapshots[0]) // columns)
         last = len(self.snapshots)
         control = slider(last, 1, last, 'epoch', 'go back in the run')
-        super().__init__({'epoch': control}, columns * width * 2, rows * height * 2)
+        words = 'what the generator drew from the same noise'
+        super().__init__({'epoch': control}, columns * width * 2, rows * height * 2, words)
 
     def _draw(self, epoch: int) -> bytes:
         self._say(f'after epoch {epoch} of {len(self.snapshots)}')

@@ -1,0 +1,47 @@
+"""The distributions in the plane that the lab's generator can be asked to imitate."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+GAUSSIAN = torch.tensor([1.0, 2.0]), torch.tensor([[1.01, 1.95], [1.95, 4.25]])  # chapter 1's
+
+
+def _ring(n: int, random: torch.Generator) -> Tensor:
+    """eight clouds on a circle of radius 2"""
+    angle = torch.randint(8, (n,), generator=random) * (2 * math.pi / 8)
+    return 2 * torch.stack([angle.cos(), angle.sin()], 1) + _noise(n, 0.1, random)
+
+
+def _grid(n: int, random: torch.Generator) -> Tensor:
+    """25 small clouds, one unit apart"""
+    return torch.randint(-2, 3, (n, 2), generator=random) + _noise(n, 0.06, random)
+
+
+def _moons(n: int, random: torch.Generator) -> Tensor:
+    """two crescents, each around the tip of the other"""
+    angle = torch.rand(n, generator=random) * math.pi
+    upper = torch.rand(n, generator=random) < 0.5
+    x = torch.where(upper, angle.cos(), 1 - angle.cos())
+    y = torch.where(upper, angle.sin(), 0.5 - angle.sin())
+    return 1.5 * torch.stack([x - 0.5, y - 0.25], 1) + _noise(n, 0.1, random)
+
+
+def _gaussian(n: int, random: torch.Generator) -> Tensor:
+    """one long cloud, which a linear G can match"""
+    mean, cov = GAUSSIAN
+    return _noise(n, 1.0, random) @ torch.linalg.cholesky(cov).T + mean
+
+
+def _noise(n: int, scale: float, random: torch.Generator) -> Tensor:
+    return scale * torch.randn(n, 2, generator=random)
+
+
+TARGETS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
+    'Gaussian of chapter 1': _gaussian,
+    'ring of eight': _ring,
+    '5 x 5 grid': _grid,
+    'two moons': _moons,
+}
