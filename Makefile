@@ -30,7 +30,7 @@ run: setup       ## execute both chapters into _build/, as notebooks and as HTML
 store: setup     ## execute both chapters in clean kernels and store them with their outputs
 	$(BIN)/python tests/execute.py --store
 
-bench: setup     ## time the course's code against the textbook's way (some 10 minutes)
+bench: setup     ## time the course's code against the textbook's way (some 25 minutes)
 	$(BIN)/python tests/benchmarks/bench.py
 
 lint: setup      ## ruff, notebooks included

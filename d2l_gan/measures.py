@@ -302,7 +302,8 @@ def observe(
     example ('loss_D', 'loss_G'); the norms of their gradients in the weights of the player that
     they move ('grad_D', 'grad_G'); the mean size of the gradient of G's loss in the logit of a fake
     ('pull', from 0 to 1 for the classic losses); and how much the fakes vary, as a share of how
-    much the real ones do ('spread': root mean square distance to the mean).
+    much the real ones do ('spread': of standard deviations, for points in the direction where the
+    share is least, for images over all pixels together).
 
     In a `paired` game (relativistic loss) logits mean something only in comparison: D(x) is then
     the probability that the real one of a pair is, and D(G(z)) the rest; X and Z are equally long.
@@ -317,9 +318,6 @@ def observe(
         weights = [w for w in net.parameters() if w.requires_grad]
         grads = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
         return sum(g.square().sum().item() for g in grads if g is not None) ** 0.5
-
-    def variation(batch):
-        return (batch - batch.mean(0)).square().mean().sqrt().item()
 
     with torch.enable_grad():
         fake = call(net_G, Z)
@@ -340,8 +338,20 @@ def observe(
             'grad_D': norm(loss_D, net_D),
             'grad_G': norm(loss_G, net_G),
             'pull': pull.abs().sum().item(),
-            'spread': variation(fake.detach()) / max(variation(X), 1e-12),
+            'spread': _spread(fake.detach().flatten(1), X.detach().flatten(1)),
         }
+
+
+def _spread(fake: Tensor, real: Tensor) -> float:
+    """How much the rows of `fake` vary, as a share of how much those of `real` do."""
+    fake, real = ((X - X.mean(0)).double().cpu() for X in (fake, real))
+    if real.shape[1] > len(real) // 8:  # too few of them for a covariance
+        return (fake.square().mean() / real.square().mean().clamp(min=1e-24)).sqrt().item()
+    whole = real.T @ real / len(real)
+    whole += 1e-6 * (whole.trace() + 1e-12) * torch.eye(len(whole))
+    root = torch.linalg.inv(torch.linalg.cholesky(whole))
+    share = root @ (fake.T @ fake / len(fake)) @ root.T
+    return torch.linalg.eigvalsh(share)[0].clamp(min=0).sqrt().item()
 
 
 @dataclass(frozen=True)
@@ -359,9 +369,10 @@ class Diagnosis:
 def diagnose(history: Sequence[Mapping[str, float]]) -> Diagnosis:
     """What the records of a run (dicts as `observe` returns them, in order) say about it.
 
-    The verdict is one of 'G saturates', 'samples collapsed', 'D has won', 'oscillating',
-    'near equilibrium' and 'too early to say'. It rests on the last third of the records. A game
-    near equilibrium can still draw poorly: the players see each other, not the truth.
+    The verdict is one of 'G saturates', 'samples collapsed', 'D has won', 'D is fooled',
+    'oscillating', 'near equilibrium' and 'too early to say'. It rests on the last third of the
+    records. A game near equilibrium can still draw poorly: the players see each other, not the
+    truth.
     """
     recent = history[-max(len(history) // 3, 4) :]
     if len(history) < 5:
@@ -392,7 +403,10 @@ def diagnose(history: Sequence[Mapping[str, float]]) -> Diagnosis:
             f'D(G(z)) swings by {swing:.2f} while the players chase each other',
             "Lower both learning rates, lower Adam's first beta, or add a gradient penalty.",
         )
-    if spread < 0.35:
+    before = series('spread', history[: len(history) // 3]).mean().item()
+    least = series('spread').min().item()
+    opening_up = len(history) >= 12 and least > max(0.15, 1.2 * before)
+    if spread < 0.35 and not opening_up and real - fake < 0.95:
         behind = 'D is behind: raise its learning rate, or give it more steps for each of G.'
         ahead = 'Hold D back with a gradient penalty, or pair real and fake in a relativistic loss.'
         return Diagnosis(
@@ -405,6 +419,12 @@ def diagnose(history: Sequence[Mapping[str, float]]) -> Diagnosis:
             'D has won',
             f'{seen}; the gap leaves G little to learn from',
             "Lower D's learning rate, or add a gradient penalty.",
+        )
+    if fake - real > 0.15:
+        return Diagnosis(
+            'D is fooled',
+            f'{seen}: it takes the generated for real',
+            'G runs to where D is wrong; let D learn: more steps, or a larger learning rate.',
         )
     if abs(real - 0.5) < 0.15 and abs(fake - 0.5) < 0.15:
         return Diagnosis(

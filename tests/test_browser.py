@@ -121,7 +121,7 @@ def open_lab(page, folder, server, request):
 
 
 def play_button(page):
-    return page.get_by_role('button', name=re.compile('play$'))  # an icon comes before it
+    return page.get_by_role('button', name=re.compile('(play|pause)$'))  # an icon comes before it
 
 
 def shown_step(page):
@@ -176,12 +176,15 @@ def test_play_pause_and_frames(open_lab, page):
     }""")
     play_button(page).click()
     until(lambda: shown_step(page) > 20)
-    frames, steps, start = page.evaluate('window.frames_seen'), shown_step(page), time.monotonic()
-    time.sleep(3)
-    seconds = time.monotonic() - start
-    rate = (page.evaluate('window.frames_seen') - frames) / seconds
-    assert shown_step(page) > steps
-    assert rate > 5  # 10 is the aim on a machine with nothing else to do
+    rates = []
+    for _ in range(3):  # the best of three: another process may take its turn
+        frames, steps, start = page.evaluate('frames_seen'), shown_step(page), time.monotonic()
+        time.sleep(2)
+        rates.append((page.evaluate('frames_seen') - frames) / (time.monotonic() - start))
+        assert shown_step(page) > steps
+    rate = max(rates)
+    assert rate >= 10
+    assert play_button(page).inner_text().strip() == 'pause'
     handle(page, 'D steps per G step').focus()  # long frames: 50 rounds of 11 steps
     page.keyboard.press('End')
     handle(page, 'speed').focus()
@@ -196,6 +199,38 @@ def test_play_pause_and_frames(open_lab, page):
     assert shown_step(page) == paused
     assert lab.ask('lab.clock.playing') is False
     print(f'\n{rate:.1f} frames/s')
+
+
+def test_a_cell_that_steps_the_lab_while_it_plays_takes_turns_with_the_page(open_lab, page):
+    lab = open_lab(SMALL, 'for _ in range(30):\n    lab.step(20)\nlab.go_to(0)\nlab.step(7)')
+    play_button(page).click()
+    until(lambda: shown_step(page) > 20)
+    page.evaluate("""async () => {
+        panel.content.activeCellIndex = 2;
+        await jupyterapp.commands.execute('notebook:run-cell');
+    }""")
+    assert page.evaluate(browser.ERRORS) == []
+    steps = shown_step(page)
+    until(lambda: shown_step(page) > steps)
+    play_button(page).click()
+    lab.wait_for('not lab.clock.playing')
+    assert lab.ask('lab._error.value') == ''
+    steps = lab.ask('[record["step"] for record in lab.history]')
+    assert steps == sorted(steps)
+
+
+def test_clearing_the_output_stops_the_game(open_lab, page):
+    lab = open_lab(SMALL)
+    play_button(page).click()
+    until(lambda: shown_step(page) > 20)
+    page.evaluate("""async () => {
+        panel.content.activeCellIndex = 1;
+        await jupyterapp.commands.execute('notebook:clear-cell-output');
+    }""")
+    lab.wait_for('not lab.clock.playing')
+    steps = lab.ask('lab.steps')
+    time.sleep(0.5)
+    assert lab.ask('lab.steps') == steps
 
 
 def test_another_cell_runs_while_it_plays(open_lab, page):
@@ -316,6 +351,7 @@ def test_dark_theme(open_lab, page):
     change = "async theme => await jupyterapp.commands.execute('apputils:change-theme', {theme})"
     page.evaluate(change, 'JupyterLab Dark')
     page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
+    page.locator('#jupyterlab-splash').wait_for(state='hidden')
     page.screenshot(path=BUILD / 'dark.png')
 
     def light(colour):
@@ -470,6 +506,8 @@ def test_chapter_1_runs_whole(page, folder, server):
     cell = show_cell(page, 'lab')
     cell.get_by_role('button', name='one round').click()
     chapter.wait_for('lab.steps == 151')
+    cell = show_cell(page, 'ring')
+    assert 'samples collapsed' in cell.locator('[role=status]').inner_text()
 
 
 def test_chapter_2_runs_whole_and_its_widgets_answer(page, folder, server):

@@ -2,6 +2,7 @@
 
 import io
 import math
+import threading
 import time
 
 import numpy as np
@@ -350,6 +351,90 @@ def test_a_long_step_shows_where_it_is_and_keeps_it_when_interrupted(monkeypatch
     assert lab.steps == lab.history[-1]['step'] == seen[-1] == 180
 
 
+def test_a_long_game_can_be_begun_again_from_its_start():
+    lab = make_lab()
+    lab.max_records = 20
+    lab.step(500)
+    assert lab._record_every > 10
+    for action in (lab.step, lab.step_D, lambda: setattr(lab, 'target', 'two moons')):
+        lab.go_to(0)
+        action()
+        assert [len(lab.history), lab._at] == [2, 1]
+    assert lab._error.value == ''
+    lab.step(50)
+    assert lab.steps == lab.history[-1]['step'] == 50
+
+
+def test_cells_and_the_page_take_turns():
+    """ipykernel may bring the page's messages on another thread than the cells'."""
+    lab, errors = make_lab(), []
+    lab.clock.playing = True
+
+    def page():
+        for tick in range(1, 60):
+            lab.clock.value = tick
+            lab.controls['step_D'].click()
+            errors.append(lab._error.value)
+
+    other = threading.Thread(target=page)
+    other.start()
+    while other.is_alive():
+        lab.step(3)
+        lab.go_to(len(lab.history) // 2)
+        lab.loss = 'saturating' if lab.loss == 'non-saturating' else 'non-saturating'
+    other.join()
+    assert set(errors) == {''}
+    steps = [record['step'] for record in lab.history]
+    assert steps == sorted(steps) and len(lab.history) == len(lab._states)
+
+
+def test_the_clock_steps_aside_while_a_cell_steps():
+    lab = make_lab()
+    lab.clock.playing = True
+    with lab._busy:
+        ticking = threading.Thread(target=lambda: setattr(lab.clock, 'value', 1))
+        ticking.start()
+        ticking.join(5)
+        assert not ticking.is_alive()
+    assert lab.steps == 0
+
+
+def test_out_of_sight_it_stops():
+    lab = make_lab()
+    lab.clock._view_count = 1
+    lab.play()
+    assert lab.clock.playing and lab.controls['play'].description == 'pause'
+    lab.clock._view_count = 0  # the output was cleared
+    assert not lab.clock.playing and lab.controls['play'].description == 'play'
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        ({'lr_D': 2.0}, 'lr_D must lie between 1e-05 and 0.316; got 2.0'),
+        ({'batch_size': 1}, 'batch_size must lie between 2 and 256; got 1'),
+        ({'loss': 'wgan'}, "loss must be one of .*'saturating'.*; got 'wgan'"),
+        ({'target': 'cat'}, "target must be one of .*'two moons'.*; got 'cat'"),
+    ],
+)
+def test_a_setting_that_no_control_has_is_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        make_lab(**setting)
+    lab = make_lab()
+    with pytest.raises(ValueError, match=message):
+        setattr(lab, *setting.popitem())
+
+
+def test_the_diagnosis_forgets_another_target_and_what_is_long_ago():
+    lab = make_lab()
+    lab.step(200)
+    lab.target = 'ring of eight'
+    assert lab.diagnosis().verdict == 'too early to say'
+    assert '1 records' in str(lab.diagnosis())
+    lab.step(1000)
+    assert lab.diagnosis() == d2l.diagnose(lab.history[-30:])
+
+
 def test_latest_leads_back_from_the_past():
     lab = make_lab()
     lab.step(30)
@@ -420,6 +505,10 @@ def test_numbers_that_overflow_stop_the_game_and_say_what_to_do():
         (nn.Linear(2, 2), nn.Linear(2, 2), torch.zeros(9, 2), r'net_D must map .* \(8, 2\)'),
         (nn.Linear(2, 1), nn.Linear(2, 2), torch.zeros(9, 3), r'data must .* \(9, 3\)'),
         (nn.Linear(2, 1), nn.Conv2d(1, 1, 1), torch.zeros(9, 2), 'give latent_dim'),
+        (nn.Linear(2, 1), nn.Identity(), torch.zeros(9, 2), 'net_G has no weights that learn'),
+        (nn.Linear(2, 1).requires_grad_(False), nn.Linear(2, 2), torch.zeros(9, 2), 'net_D has no'),
+        (nn.Linear(2, 1), nn.Linear(2, 2).double(), torch.zeros(9, 2), r'call net_G.float\(\)'),
+        (nn.Linear(2, 1), nn.Linear(2, 2), torch.full((9, 2), torch.nan), 'not finite'),
     ],
 )
 def test_networks_that_do_not_fit_are_named(net_D, net_G, data, message):

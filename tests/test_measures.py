@@ -336,6 +336,39 @@ def test_observe_changes_neither_net():
     )
 
 
+def test_spread_of_points_is_that_of_the_direction_where_it_is_least():
+    """A streak has collapsed, however long it is; turning or moving both changes nothing."""
+    torch.manual_seed(0)
+    X, Z = torch.randn(400, 2) * torch.tensor([3.0, 1.0]), torch.randn(400, 2)
+    turn = torch.linalg.qr(torch.randn(2, 2)).Q
+    for stretch, least in (((3.0, 1.0), 1.0), ((6.0, 0.1), 0.1), ((0.3, 1.0), 0.1)):
+        net_G = nn.Linear(2, 2)
+        with torch.no_grad():
+            net_G.weight.copy_(turn.T @ torch.diag(torch.tensor(stretch)))
+            net_G.bias.copy_(torch.tensor([5.0, -5.0]))
+        seen = d2l.observe(nn.Linear(2, 1), net_G, X @ turn, Z)
+        assert seen['spread'] == pytest.approx(least, rel=0.2)
+
+
+def test_d_is_fooled_where_it_takes_fakes_for_real():
+    record = {'D_real': 0.6, 'D_fake': 0.8, 'pull': 0.2, 'spread': 1.0}
+    diagnosis = d2l.diagnose([record] * 6)
+    assert diagnosis.verdict == 'D is fooled' and 'let D learn' in diagnosis.advice
+    assert d2l.diagnose([record | {'D_fake': 0.62}] * 6).verdict == 'near equilibrium'
+
+
+def test_a_cloud_that_opens_up_has_not_collapsed():
+    even = {'D_real': 0.5, 'D_fake': 0.5, 'pull': 0.5}
+
+    def verdict(spreads):
+        return d2l.diagnose([even | {'spread': spread} for spread in spreads]).verdict
+
+    assert verdict([0.02 * i for i in range(15)]) != 'samples collapsed'
+    assert verdict([0.3 - 0.02 * i for i in range(15)]) == 'samples collapsed'
+    assert verdict([0.25] * 15) == 'samples collapsed'
+    assert verdict([0.01 * i for i in range(15)]) == 'samples collapsed'  # still next to nothing
+
+
 def test_sample_kl_comes_close_to_the_closed_form():
     torch.manual_seed(0)
     mean, cov = torch.tensor([1.0, -0.5]), torch.tensor([[2.0, 0.6], [0.6, 1.0]])

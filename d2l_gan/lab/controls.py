@@ -39,7 +39,7 @@ def choice(
     )  # fmt: skip
 
 
-def button(name: str, tooltip: str, action, width: str = '7em') -> widgets.Button:
+def button(name: str, tooltip: str, action, width: str = '9em') -> widgets.Button:
     """A button that calls `action()`."""
     made = widgets.Button(description=name, tooltip=tooltip, layout={'width': width})
     made.on_click(lambda _: action())

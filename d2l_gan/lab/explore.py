@@ -238,7 +238,10 @@ class LatentExplorer(Explorer):
         with torch.no_grad(), at_rest(self.net_G):  # one image has no batch statistics
             Z = z.reshape(1, -1, 1, 1).to(self._device)
             self.image = self.net_G(Z).float().cpu()[0]
-        self._say(f'|z| = {z.norm():.1f}; a random z has about {self.latent_dim**0.5:.1f}')
+        self._say(
+            f'coordinate {values["direction"]} of z moved by {values["amount"]:.1f}; '
+            f'|z| = {z.norm():.1f}, and a random z has about {self.latent_dim**0.5:.1f}'
+        )
         square = (256, 256)
         canvas = Image.new('RGB', (640, 256), 'white')
         canvas.paste(mosaic(self.image[None], 1).resize(square, Image.NEAREST), (0, 0))

@@ -25,7 +25,7 @@ class Painter:
         self.device = device
         fig = Figure(figsize=(9.6, 4.8), dpi=100)
         places = fig.add_gridspec(
-            3, 2, width_ratios=(1.15, 1), left=0.06, right=0.97, bottom=0.1, top=0.94,
+            3, 2, width_ratios=(1.15, 1), left=0.06, right=0.955, bottom=0.1, top=0.94,
             wspace=0.22, hspace=0.25,
         )  # fmt: skip
         self.plane = fig.add_subplot(places[:, 0])
@@ -60,7 +60,7 @@ class Painter:
         losses, opinions, distances = self.panels
         losses.set_ylim(0, 2)
         losses.axhline(math.log(2), color='black', linestyle=':', linewidth=1)
-        losses.text(0.01, math.log(2) + 0.03, 'log 2', transform=losses.get_yaxis_transform())
+        losses.text(1.01, math.log(2), 'log 2', transform=losses.get_yaxis_transform(), va='center')
         opinions.set_ylim(0, 1)
         opinions.axhline(0.5, color='black', linestyle=':', linewidth=1)
         distances.set(yscale='log', ylim=(1e-3, 1e2), xlabel='step')

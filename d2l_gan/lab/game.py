@@ -1,8 +1,10 @@
 """The lab: a GAN on points in the plane, to be played, paused, changed and taken back in time."""
 
 import copy
+import functools
 import html
 import math
+import threading
 import time
 import traceback
 import weakref
@@ -49,9 +51,33 @@ def _control(name: str, doc: str) -> property:
         return lab.controls[name].value
 
     def put(lab, value):
-        lab.controls[name].value = value
+        _set(lab.controls[name], name, value)
 
     return property(get, put, doc=doc)
+
+
+def _set(control: widgets.Widget, name: str, value) -> None:
+    """Give the control a value; ValueError where it has no such value."""
+    if hasattr(control, 'options'):
+        if value not in control.options:
+            raise ValueError(f'{name} must be one of {control.options}; got {value!r}')
+    elif hasattr(control, 'max'):
+        base = getattr(control, 'base', None)
+        low, high = (base**end if base else end for end in (control.min, control.max))
+        if not low <= value <= high:
+            raise ValueError(f'{name} must lie between {low:.3g} and {high:.3g}; got {value}')
+    control.value = value
+
+
+def _alone(method: Callable) -> Callable:
+    """One thread at a time: a page's messages may come on another thread than the cells'."""
+
+    @functools.wraps(method)
+    def one_at_a_time(lab, *args, **kwargs):
+        with lab._busy:
+            return method(lab, *args, **kwargs)
+
+    return one_at_a_time
 
 
 class GANLab(widgets.VBox):
@@ -113,7 +139,9 @@ class GANLab(widgets.VBox):
     ):
         for other in list(self._labs):  # the cell was run again
             other.pause()
+        self._busy = threading.RLock()
         self.net_D, self.net_G = net_D, net_G
+        self._check_weights()
         self.latent_dim = _latent_dim(net_G) if latent_dim is None else latent_dim
         self._device = next(net_G.parameters()).device
         self._random = torch.Generator().manual_seed(seed)
@@ -126,16 +154,21 @@ class GANLab(widgets.VBox):
         self.steps, self.history, self._states = 0, [], []
         self._at, self._record_every, self._listening = 0, RECORD_EVERY, True
         self._verdict, self._told = '', 0.0
-        self.controls = self._make_controls(lr_D, lr_G, d_steps, batch_size, speed, loss)
-        self._quietly('target', value=target)
+        self.controls = self._make_controls()
+        shown = {
+            'lr_D': lr_D, 'lr_G': lr_G, 'd_steps': d_steps, 'batch_size': batch_size,
+            'speed': speed, 'loss': loss, 'target': target,
+        }  # fmt: skip
+        for name, value in shown.items():
+            _set(self.controls[name], name, value)
+        self._make_listeners()
         self._set_target()
         self._fixed_Z = torch.randn(256, self.latent_dim, generator=self._random).to(self._device)
         self._painter = Painter(self.latent_dim, self._device)
         self._picture = Picture(960, 480, 'the points and the record of the game')
         self._counter = widgets.Label()
         self._counter.add_class('lab-step')
-        self._diagnosis = widgets.HTML(layout={'min_height': '3em', 'width': '960px'})
-        self._error = widgets.HTML()
+        self._diagnosis, self._error = widgets.HTML(), widgets.HTML()
         super().__init__(self._arrange())
         self._remember()
         self._labs.add(self)
@@ -143,8 +176,9 @@ class GANLab(widgets.VBox):
 
     # The game -----------------------------------------------------------------------------------
 
+    @_alone
     def step(self, n: int = 1, seconds: float = math.inf) -> None:
-        """Play `n` rounds, in each `d_steps` steps of D and one of G; or for `seconds`, if longer.
+        """Play `n` rounds, each of `d_steps` steps of D and one of G; begin none after `seconds`.
 
         The picture follows about once a second. An interrupted game stays where it is.
         """
@@ -164,11 +198,13 @@ class GANLab(widgets.VBox):
                     self._show()
                     shown = time.monotonic()
 
+    @_alone
     def step_D(self) -> None:
         """One step of D alone."""
         with self._new_moment():
             self._move_D()
 
+    @_alone
     def step_G(self) -> None:
         """One step of G alone."""
         with self._new_moment():
@@ -188,6 +224,7 @@ class GANLab(widgets.VBox):
         self.pause()
         self.go_to(0)
 
+    @_alone
     def go_to(self, record: int) -> None:
         """Go back (or forth) to `history[record]`: networks, optimisers, noise. Steps go on there.
 
@@ -209,8 +246,13 @@ class GANLab(widgets.VBox):
         self._show()
 
     def diagnosis(self):
-        """What `diagnose` says about the game up to the moment that is shown."""
-        return diagnose(self.history[: self._at + 1])
+        """What `diagnose` says about the last 30 records before the moment that is shown.
+
+        Records of another target are left out.
+        """
+        same = [self._states[i]['target'] == self.target for i in range(self._at + 1)]
+        begin = max(len(same) - same[::-1].index(False) if False in same else 0, self._at - 29)
+        return diagnose(self.history[begin : self._at + 1])
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         rows = torch.randint(len(self.data), (self.batch_size,), generator=self._random)
@@ -320,15 +362,26 @@ class GANLab(widgets.VBox):
 
     def _forget_the_future(self) -> None:
         del self.history[self._at + 1 :], self._states[self._at + 1 :]
-        coarse = self._record_every > RECORD_EVERY
+        coarse = self._record_every > RECORD_EVERY and len(self.history) > 1
         if coarse and self._since_record(-2) < self._record_every:
             del self.history[-1], self._states[-1]  # it marked the present, which moves on
 
     def _since_record(self, index: int) -> int:
         return self.steps - self.history[index]['step']
 
+    def _check_weights(self) -> None:
+        """See that both networks can learn, in single precision."""
+        for name, net in (('net_D', self.net_D), ('net_G', self.net_G)):
+            weights = [w for w in net.parameters() if w.requires_grad]
+            if not weights:
+                raise ValueError(f'{name} has no weights that learn: are they frozen?')
+            if any(w.dtype != torch.float32 for w in weights):
+                raise ValueError(f'{name} must be in float32: call {name}.float()')
+
     def _check(self) -> None:
         """Send one small batch through both networks."""
+        if not self._own.isfinite().all():
+            raise ValueError('data holds numbers that are not finite (nan or inf)')
         if self._own.ndim != 2 or self._own.shape[1] != 2 or len(self._own) < 8:
             raise ValueError(
                 f'data must hold at least 8 points, shape (n, 2); got {tuple(self._own.shape)}'
@@ -349,7 +402,7 @@ class GANLab(widgets.VBox):
 
     # The controls -------------------------------------------------------------------------------
 
-    def _make_controls(self, lr_D, lr_G, d_steps, batch_size, speed, loss) -> dict:
+    def _make_controls(self) -> dict:
         def act(name, tooltip, action):
             return button(name, tooltip, lambda: self._guarded(action))
 
@@ -368,13 +421,13 @@ class GANLab(widgets.VBox):
                 tooltip='show the plane of noise as the generator bends it',
                 disabled=self.latent_dim != 2,
             ),
-            'lr_D': log_slider(lr_D, 'learning rate of D', "size of the discriminator's steps"),
-            'lr_G': log_slider(lr_G, 'learning rate of G', "size of the generator's steps"),
+            'lr_D': log_slider(0.05, 'learning rate of D', "size of the discriminator's steps"),
+            'lr_G': log_slider(0.005, 'learning rate of G', "size of the generator's steps"),
             'd_steps': slider(
-                d_steps, 0, 10, 'D steps per G step', '0: the discriminator stands still'
+                1, 0, 10, 'D steps per G step', '0: the discriminator stands still'
             ),
-            'batch_size': slider(batch_size, 2, 256, 'batch size', 'points in each step'),
-            'speed': slider(speed, 1, 50, 'speed', 'rounds in each frame, if there is time'),
+            'batch_size': slider(8, 2, 256, 'batch size', 'points in each step'),
+            'speed': slider(5, 1, 50, 'speed', 'rounds in each frame, if there is time'),
             'loss': choice(LOSSES, 'loss', 'what the players minimise'),
             'target': choice(
                 {'your data': 'the points that you gave', **targets}, 'target',
@@ -386,22 +439,25 @@ class GANLab(widgets.VBox):
             ),
             'latest': act('latest', 'forth to the last recorded moment', self._to_latest),
         }  # fmt: skip
-        controls['loss'].value = loss
+        # The clock ticks in the browser: when no page shows the lab, it stands still. The button
+        # is linked there too, so that a pause does not wait for the kernel.
+        self.clock = widgets.Play(min=0, max=10**9, interval=40, layout={'display': 'none'})
+        self._link = widgets.jslink((controls['play'], 'value'), (self.clock, 'playing'))
+        return controls
+
+    def _make_listeners(self) -> None:
         when = {
             'target': self._change_target,
             'warp': self._show,
             'loss': self._show,
             'time': self._travel,
-            'play': lambda: self._tell(at_once=True),
+            'play': self._show_whether_it_plays,
         }
         for name, action in when.items():
-            controls[name].observe(self._listener(action), 'value')
-        # The clock ticks in the browser: when no page shows the lab, it stands still. The button
-        # is linked there too, so that a pause does not wait for the kernel.
-        self.clock = widgets.Play(min=0, max=10**9, interval=40, layout={'display': 'none'})
+            self.controls[name].observe(self._listener(action), 'value')
         self.clock.observe(self._tick, 'value')
-        self._link = widgets.jslink((controls['play'], 'value'), (self.clock, 'playing'))
-        return controls
+        self.clock._view_count = 0  # from now on, the page keeps it up to date
+        self.clock.observe(self._when_out_of_sight, '_view_count')
 
     def _arrange(self) -> list[widgets.Widget]:
         c = self.controls
@@ -410,22 +466,28 @@ class GANLab(widgets.VBox):
             [c[name] for name in ('lr_D', 'lr_G', 'd_steps', 'batch_size', 'speed')]
         )
         right = widgets.VBox([c[name] for name in ('loss', 'target')])
+        # Above the picture, where it is seen, and of one height, so that nothing jumps.
+        news = widgets.VBox(
+            [self._error, self._diagnosis],
+            layout={'height': '5.5em', 'width': '960px', 'overflow': 'auto'},
+        )
         return [
             widgets.HBox([*buttons, self._counter, self.clock]),
             widgets.HBox([left, right]),
+            news,
             self._picture,
             widgets.HBox([c['time'], c['latest']]),
-            self._diagnosis,
-            self._error,
         ]
 
     def _listener(self, action: Callable[[], None]) -> Callable:
         def listen(change):
-            if self._listening:
-                self._guarded(action)
+            with self._busy:
+                if self._listening:
+                    self._guarded(action)
 
         return listen
 
+    @_alone
     def _guarded(self, action: Callable[[], None]) -> None:
         """Do what a control asks for; an error stops the game and is shown in the lab."""
         try:
@@ -441,6 +503,7 @@ class GANLab(widgets.VBox):
         else:
             self._error.value = ''
 
+    @_alone
     def _quietly(self, control: str, **values) -> None:
         """Change a control without doing what it would do for a user."""
         self._listening = False
@@ -451,8 +514,22 @@ class GANLab(widgets.VBox):
             self._listening = True
 
     def _tick(self, change) -> None:
-        if self.clock.playing:  # a tick that was on its way when the game was paused comes late
-            self._guarded(lambda: self.step(self.speed, self.frame_seconds))
+        # A tick that was on its way when the game was paused comes late. And where a cell steps
+        # the game itself, the clock steps aside.
+        if self.clock.playing and self._busy.acquire(blocking=False):
+            try:
+                self._guarded(lambda: self.step(self.speed, self.frame_seconds))
+            finally:
+                self._busy.release()
+
+    def _when_out_of_sight(self, change) -> None:
+        if change['new'] == 0:
+            self.pause()
+
+    def _show_whether_it_plays(self) -> None:
+        button = self.controls['play']
+        button.description = button.icon = 'pause' if button.value else 'play'
+        self._tell(at_once=True)
 
     def _change_target(self) -> None:
         with self._new_moment():

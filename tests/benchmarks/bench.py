@@ -165,9 +165,10 @@ def points(tiny: bool) -> Iterator[Row]:
         return float(re.search(r'([0-9.]+) examples/sec', printed)[1])  # drawing left out
 
     def many():
+        rounds = 1 if tiny else 20  # as in the chapter
         start = time.perf_counter()
-        more['train_many']((2, 5, 3, 1), epochs, 8, 0.05, 0.005, std=0.02)
-        return more['num_gans'] * epochs * 1000 / (time.perf_counter() - start)
+        more['train_many']((2, 5, 3, 1), rounds, 8, 0.05, 0.005, std=0.02)
+        return more['num_gans'] * rounds * 1000 / (time.perf_counter() - start)
 
     more = silently_defined('data-draw', 'stack', 'play', 'many-loop')
     more['target'] = more['A'].T @ more['A']
@@ -430,6 +431,21 @@ def imports(tiny: bool) -> Iterator[Row]:
     yield 'import d2l_gan, beyond torch and matplotlib', '', f'{median:.2f} s', '', '0.3 s'
 
 
+def tests(tiny: bool) -> Iterator[Row]:
+    """The whole of `make test`, once; its slowest tests are printed below the table."""
+    which = ['tests/test_timing.py'] if tiny else []
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '--durations=12', *which],
+        cwd=HERE.parents[1], capture_output=True, text=True,
+    )  # fmt: skip
+    minutes = (time.perf_counter() - start) / 60
+    lines = done.stdout.splitlines()
+    slowest = [line for line in lines if re.match(r'[0-9.]+s (call|setup|teardown)', line)]
+    PROFILES.extend([f'make test: {lines[-1]}', *slowest])
+    yield 'make test, set up before', '', f'{minutes:.1f} min', '', '10 min'
+
+
 ROWS = {
     'frames': frames,
     'points': points,
@@ -439,6 +455,7 @@ ROWS = {
     'growth': growth,
     'gpu': gpu,
     'imports': imports,
+    'tests': tests,
 }
 
 
