@@ -1,5 +1,6 @@
 """Widgets of chapter 2: shapes of convolutions, leaky ReLU, latent space, a run's snapshots."""
 
+import threading
 from collections.abc import Callable, Sequence
 from io import BytesIO
 
@@ -21,7 +22,7 @@ class Explorer(widgets.VBox):
     """Controls above a picture that follows them; a still picture where no kernel runs."""
 
     def __init__(self, controls: dict[str, widgets.Widget], width: int, height: int, words: str):
-        self.controls = controls
+        self.controls, self._busy = controls, threading.RLock()
         self.text = widgets.HTML(layout={'min_height': '2.5em'})
         self.picture = Picture(width, height, words)
         super().__init__([*controls.values(), self.text, self.picture])
@@ -32,10 +33,11 @@ class Explorer(widgets.VBox):
 
     def update(self) -> None:
         """Make the picture and the text what the controls say."""
-        try:
-            self.picture.value = self._draw(**self._values())
-        except Exception as error:
-            self.text.value = alert(error)
+        with self._busy:  # the page's messages may come on another thread than the cells'
+            try:
+                self.picture.value = self._draw(**self._values())
+            except Exception as error:
+                self.text.value = alert(error)
 
     def _values(self) -> dict:
         """What the controls say, by name."""
@@ -201,6 +203,8 @@ class LatentExplorer(Explorer):
         seed: int = 0,
     ):
         self.net_G, self.latent_dim, self.training = net_G, latent_dim, training
+        if training is not None:
+            self._squares = torch.stack([X.flatten().dot(X.flatten()) for X in training])
         self._device = next(net_G.parameters()).device
         self._random = torch.Generator().manual_seed(seed)
         self.anchors = self._new_anchors()
@@ -247,7 +251,8 @@ class LatentExplorer(Explorer):
         canvas.paste(mosaic(self.image[None], 1).resize(square, Image.NEAREST), (0, 0))
         if self.wants_relatives:
             self.wants_relatives = False  # of this image, not of the next
-            distance = torch.cdist(self.image.reshape(1, -1), self.training.flatten(1))[0]
+            # |a - b|^2 = |a|^2 - 2 a b + |b|^2, of which the last is the same for all
+            distance = self._squares - 2 * self.training.flatten(1) @ self.image.flatten()
             nearest = distance.topk(min(4, len(distance)), largest=False).indices
             four = mosaic(self.training[nearest], 2)
             canvas.paste(four.resize(square, Image.NEAREST), (288, 0))
