@@ -177,12 +177,14 @@ def test_play_pause_and_frames(open_lab, page):
     play_button(page).click()
     until(lambda: shown_step(page) > 20)
     rates = []
-    for _ in range(3):  # the best of three: another process may take its turn
+    for _ in range(3):  # three tries: another process may take its turn
         frames, steps, start = page.evaluate('frames_seen'), shown_step(page), time.monotonic()
         time.sleep(2)
         rates.append((page.evaluate('frames_seen') - frames) / (time.monotonic() - start))
         assert shown_step(page) > steps
-    rate = max(rates)
+        if rates[-1] >= 10:
+            break
+    rate = rates[-1]
     assert rate >= 10
     assert play_button(page).inner_text().strip() == 'pause'
     handle(page, 'D steps per G step').focus()  # long frames: 50 rounds of 11 steps
