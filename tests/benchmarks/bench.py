@@ -361,9 +361,11 @@ def growth(tiny: bool) -> Iterator[Row]:
         'batch': [(1000, batch, 16) for batch in (16, 64, 256, 512)],
         'n': [(1000, 64, n) for n in (8, 16, 32, 64, 128)],
     }
+    if tiny:
+        series = {'images': [(32, 16, 4)]}
     for name, sizes in series.items():
         first = None
-        for images, batch, n in [(32, 16, 4)] if tiny else sizes:
+        for images, batch, n in sizes:
             command = [sys.executable, str(HERE / 'growth.py'), images, batch, n, d2l.try_gpu()]
             done = subprocess.run(
                 [str(part) for part in command], capture_output=True, text=True, check=True
