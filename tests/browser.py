@@ -39,6 +39,10 @@ READY = """async () => {
     window.panel = panel;
 }"""
 RUN_ALL = "async () => { await jupyterapp.commands.execute('notebook:run-all-cells'); }"
+COMMAND = """async ([command, cell]) => {
+    panel.content.activeCellIndex = cell;
+    await jupyterapp.commands.execute(command);
+}"""
 ASK = """async code => {
     const future = panel.sessionContext.session.kernel.requestExecute(
         {code: '', silent: true, store_history: false, user_expressions: {answer: code}});
@@ -109,6 +113,10 @@ class Notebook:
         """Run every cell; fail with what a cell raised."""
         self.page.evaluate(RUN_ALL)
         assert self.page.evaluate(ERRORS) == []
+
+    def command(self, command: str, cell: int) -> None:
+        """Do what JupyterLab calls `command` with the cell of this index."""
+        self.page.evaluate(COMMAND, [command, cell])
 
     def counts(self) -> list[int]:
         """The execution counts of the code cells."""

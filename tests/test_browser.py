@@ -124,6 +124,11 @@ def play_button(page):
     return page.get_by_role('button', name=re.compile('(play|pause)$'))  # an icon comes before it
 
 
+def start_playing(page):
+    play_button(page).click()
+    until(lambda: shown_step(page) > 20)
+
+
 def shown_step(page):
     return int(page.locator('.lab-step').inner_text().removeprefix('step '))
 
@@ -174,8 +179,7 @@ def test_play_pause_and_frames(open_lab, page):
         new MutationObserver(() => window.frames_seen++).observe(
             image, {attributes: true, attributeFilter: ['src']});
     }""")
-    play_button(page).click()
-    until(lambda: shown_step(page) > 20)
+    start_playing(page)
     rates = []
     for _ in range(3):  # three tries: another process may take its turn
         frames, steps, start = page.evaluate('frames_seen'), shown_step(page), time.monotonic()
@@ -205,12 +209,8 @@ def test_play_pause_and_frames(open_lab, page):
 
 def test_a_cell_that_steps_the_lab_while_it_plays_takes_turns_with_the_page(open_lab, page):
     lab = open_lab(SMALL, 'for _ in range(30):\n    lab.step(20)\nlab.go_to(0)\nlab.step(7)')
-    play_button(page).click()
-    until(lambda: shown_step(page) > 20)
-    page.evaluate("""async () => {
-        panel.content.activeCellIndex = 2;
-        await jupyterapp.commands.execute('notebook:run-cell');
-    }""")
+    start_playing(page)
+    lab.command('notebook:run-cell', 2)
     assert page.evaluate(browser.ERRORS) == []
     steps = shown_step(page)
     until(lambda: shown_step(page) > steps)
@@ -223,12 +223,8 @@ def test_a_cell_that_steps_the_lab_while_it_plays_takes_turns_with_the_page(open
 
 def test_clearing_the_output_stops_the_game(open_lab, page):
     lab = open_lab(SMALL)
-    play_button(page).click()
-    until(lambda: shown_step(page) > 20)
-    page.evaluate("""async () => {
-        panel.content.activeCellIndex = 1;
-        await jupyterapp.commands.execute('notebook:clear-cell-output');
-    }""")
+    start_playing(page)
+    lab.command('notebook:clear-cell-output', 1)
     lab.wait_for('not lab.clock.playing')
     steps = lab.ask('lab.steps')
     time.sleep(0.5)
@@ -237,12 +233,8 @@ def test_clearing_the_output_stops_the_game(open_lab, page):
 
 def test_another_cell_runs_while_it_plays(open_lab, page):
     lab = open_lab(SMALL, "print('another', 'cell')")
-    play_button(page).click()
-    until(lambda: shown_step(page) > 20)
-    page.evaluate("""async () => {
-        panel.content.activeCellIndex = 2;
-        await jupyterapp.commands.execute('notebook:run-cell');
-    }""")
+    start_playing(page)
+    lab.command('notebook:run-cell', 2)
     assert lab.counts()[2] == 4
     steps = shown_step(page)
     until(lambda: shown_step(page) > steps)
@@ -385,12 +377,8 @@ def test_an_error_in_the_students_module_is_shown_in_the_lab(open_lab, page):
 def test_running_the_cell_again_stops_the_old_lab(open_lab, page):
     lab = open_lab(SMALL)
     lab.page.evaluate(browser.ASK, 'globals().update(old=lab)')
-    play_button(page).click()
-    until(lambda: shown_step(page) > 20)
-    page.evaluate("""async () => {
-        panel.content.activeCellIndex = 1;
-        await jupyterapp.commands.execute('notebook:run-cell');
-    }""")
+    start_playing(page)
+    lab.command('notebook:run-cell', 1)
     lab.wait_for('old is not lab')
     time.sleep(0.3)
     steps = lab.ask('old.steps')
@@ -402,8 +390,7 @@ def test_running_the_cell_again_stops_the_old_lab(open_lab, page):
 @pytest.mark.parametrize('how', ['the browser', 'the tab in JupyterLab'])
 def test_closing_the_notebook_stops_the_game(open_lab, page, server, how):
     open_lab(SMALL)
-    play_button(page).click()
-    until(lambda: shown_step(page) > 20)
+    start_playing(page)
     name = page.evaluate('panel.context.path')
     if how == 'the browser':
         page.goto('about:blank')

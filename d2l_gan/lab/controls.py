@@ -26,9 +26,7 @@ def log_slider(value: float, name: str, tooltip: str) -> widgets.FloatLogSlider:
     )  # fmt: skip
 
 
-def choice(
-    options: Mapping[str, str], name: str, tooltip: str, **settings
-) -> widgets.ToggleButtons:
+def choice(options: Mapping[str, str], name: str, tooltip: str) -> widgets.ToggleButtons:
     """A button for each of the `options`, with what it means as its tooltip.
 
     (A dropdown, in ipywidgets 8, shows no tooltip.)

@@ -221,8 +221,7 @@ class GANLab(widgets.VBox):
 
     def reset(self) -> None:
         """Go back to the start. The time slider still leads to what was, until you step."""
-        self.pause()
-        self.go_to(0)
+        self._visit(0)
 
     @_alone
     def go_to(self, record: int) -> None:
@@ -250,8 +249,9 @@ class GANLab(widgets.VBox):
 
         Records of another target are left out.
         """
-        same = [self._states[i]['target'] == self.target for i in range(self._at + 1)]
-        begin = max(len(same) - same[::-1].index(False) if False in same else 0, self._at - 29)
+        begin = self._at + 1
+        while begin > max(0, self._at - 29) and self._states[begin - 1]['target'] == self.target:
+            begin -= 1
         return diagnose(self.history[begin : self._at + 1])
 
     def _batch(self) -> tuple[Tensor, Tensor]:
@@ -437,7 +437,7 @@ class GANLab(widgets.VBox):
                 0, 0, 0, description='time', tooltip='go back to any recorded moment',
                 readout=False, style=LABELS, layout={'width': '54em'},
             ),
-            'latest': act('latest', 'forth to the last recorded moment', self._to_latest),
+            'latest': act('latest', 'forth to the last recorded moment', lambda: self._visit(-1)),
         }  # fmt: skip
         # The clock ticks in the browser: when no page shows the lab, it stands still. The button
         # is linked there too, so that a pause does not wait for the kernel.
@@ -450,7 +450,7 @@ class GANLab(widgets.VBox):
             'target': self._change_target,
             'warp': self._show,
             'loss': self._show,
-            'time': self._travel,
+            'time': lambda: self._visit(self.controls['time'].value),
             'play': self._show_whether_it_plays,
         }
         for name, action in when.items():
@@ -543,13 +543,9 @@ class GANLab(widgets.VBox):
             self.data = TARGETS[self.target](1000, random).to(self._device)
             self._gaussian = GAUSSIAN if self.target == 'Gaussian of chapter 1' else None
 
-    def _travel(self) -> None:
+    def _visit(self, record: int) -> None:
         self.pause()
-        self.go_to(self.controls['time'].value)
-
-    def _to_latest(self) -> None:
-        self.pause()
-        self.go_to(-1)
+        self.go_to(record)
 
     # The picture --------------------------------------------------------------------------------
 
