@@ -1,20 +1,26 @@
 # Everything runs in .venv, made from pyproject.toml alone.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+OLDEST ?= .venv-oldest
+BIN := $(VENV)/bin
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) # as in a container
+
+# Threads that wait go to sleep soon, in place of spinning: see CONTRIBUTING.md, "Two at once".
+export GOMP_SPINCOUNT ?= 1000
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-setup: .venv/ready ## prepare .venv (3 to 10 minutes the first time, nothing the second)
+setup: $(VENV)/ready ## prepare .venv (3 to 10 minutes the first time); CPU=1: without GPU libraries
 
-.venv/ready: pyproject.toml
+$(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'Python 3.11 or newer is needed: make PYTHON=python3.12 setup'; exit 1; }
-	@$(PYTHON) -m venv .venv || \
+	@$(PYTHON) -m venv $(VENV) || \
 	  { echo 'No venv here. On Debian and Ubuntu: sudo apt install python3-venv'; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(if $(CPU),$(BIN)/python -m pip install --quiet torch torchvision --index-url https://download.pytorch.org/whl/cpu)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
@@ -24,17 +30,30 @@ lab: setup       ## open JupyterLab on the notebooks
 test: setup      ## every test, both notebooks under nbval included
 	$(BIN)/python -m pytest
 
+quick: setup     ## the tests of a minute: no notebook, no browser, none marked slow
+	$(BIN)/python -m pytest tests -m 'not slow'
+
+oldest: $(OLDEST)/ready ## all tests but the browser's, on the lowest versions that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest --ignore=tests/test_browser.py
+
+$(OLDEST)/ready: pyproject.toml tools/oldest.py
+	python3.11 -m venv $(OLDEST)
+	$(OLDEST)/bin/python tools/oldest.py > $(OLDEST)/pins.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/pins.txt --editable '.[test]'
+	@touch $@
+
 run: setup       ## execute both chapters into _build/, as notebooks and as HTML
-	$(BIN)/python tests/execute.py --to _build
+	$(BIN)/python tools/execute.py --to _build
 
 store: setup     ## execute both chapters in clean kernels and store them with their outputs
-	$(BIN)/python tests/execute.py --store
+	$(BIN)/python tools/execute.py --store
 
 bench: setup     ## time the course's code against the textbook's way (some 25 minutes)
-	$(BIN)/python tests/benchmarks/bench.py
+	$(BIN)/python tools/benchmarks/bench.py
 
-lint: setup      ## ruff, notebooks included
+lint: setup      ## ruff, notebooks included, and the types of d2l_gan
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
-.PHONY: help setup lab test run store bench lint
+.PHONY: help setup lab test quick oldest run store bench lint

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from d2l_gan.files import put_in_place
+
 FORMAT = 'd2l_gan checkpoint 1'
 Part = nn.Module | torch.optim.Optimizer
 
@@ -20,49 +22,41 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: str | os.PathLike, parts: Mapping[str, Part], **values: Any) -> None:
-    """Write the state of a run to `path`: as a whole, or the file there before stays.
+    """Write the state of a run, PyTorch's random numbers included; or the file there before stays.
 
-    Parameters:
-        parts: by name, the networks, averages and optimisers that the run consists of.
-        values: what else to keep: tensors, numbers, strings, and lists and dicts of these.
-
-    The states of PyTorch's random number generators are kept too. Raises OSError where `path`
-    cannot be written.
+    Parameters
+    ----------
+    path : path of the file; its folder is made; OSError where that cannot be written
+    parts : dict of the networks, averages and optimisers that the run consists of
+    **values : what else to keep: tensors, numbers, strings, and lists and dicts of these
     """
-    path = Path(path)
     state = {
         'format': FORMAT,
         'parts': {name: part.state_dict() for name, part in parts.items()},
         'values': values,
         'random': [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'{path.name}.unfinished')
-    try:
-        with open(unfinished, 'wb') as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with put_in_place(Path(path)) as new, open(new, 'wb') as file:
+        torch.save(state, file)
 
 
 def load_checkpoint(path: str | os.PathLike, parts: Mapping[str, Part]) -> dict[str, Any]:
-    """Bring `parts` and the random numbers back to what `save_checkpoint` wrote to `path`.
+    """Bring `parts` and random numbers back to what was saved; return the values beside them.
 
-    A run on the CPU that goes on from there gives the results of one that never stopped.
+    On the CPU, a run goes on as if it had never stopped. Values are on the CPU. No code is run.
 
-    Parameters: the parts by the names they were saved under, of the same shapes, on any device.
-    Returns the values that were saved beside them, tensors on the CPU. The file is read as weights
-    only: no code in it is ever run. Raises FileNotFoundError where there is none, and
-    CheckpointError where it is damaged or belongs to something else.
+    Parameters
+    ----------
+    path : path of the file
+    parts : dict, with the names they were saved under, of the same shapes, on any device
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError : where there is no file, or none of this run
     """
     state = _read(Path(path))
     if parts.keys() != state['parts'].keys():
-        raise CheckpointError(
-            f'{path} holds {", ".join(state["parts"])}; asked for were {", ".join(parts)}'
-        )
+        raise CheckpointError(f'{path} holds {[*state["parts"]]}; asked for were {[*parts]}')
     before = {name: deepcopy(part.state_dict()) for name, part in parts.items()}
     try:
         for name, part in parts.items():
@@ -72,14 +66,14 @@ def load_checkpoint(path: str | os.PathLike, parts: Mapping[str, Part]) -> dict[
             parts[earlier].load_state_dict(saved)
         cause = str(error).strip().replace('\n\t', ' ')
         raise CheckpointError(f'{path} was saved for another {name}: {cause}') from None
-    on_cpu, *on_cuda = state['random']
-    torch.set_rng_state(on_cpu)
-    if len(on_cuda) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(on_cuda)
+    torch.set_rng_state(state['random'][0])
+    if len(state['random']) == 1 + torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state['random'][1:])
     return state['values']
 
 
 def _restore(part: Part, state: dict) -> None:
+    """Load a part's state; ValueError where the moments of an optimiser do not fit."""
     part.load_state_dict(state)
     if isinstance(part, torch.optim.Optimizer):  # it does not look at shapes itself
         for p, moments in part.state.items():
@@ -89,26 +83,21 @@ def _restore(part: Part, state: dict) -> None:
 
 
 def _read(path: Path) -> dict:
+    """Read what `save_checkpoint` wrote, or say what the file is instead."""
     if not path.exists():
         raise FileNotFoundError(f'no checkpoint at {path}')
     try:
         with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()  # PyTorch's own reader skips the checksums
-        if broken:
-            raise zipfile.BadZipFile(f'{broken} has the wrong checksum')
+            if broken := archive.testzip():  # PyTorch's own reader skips the checksums
+                raise zipfile.BadZipFile(f'{broken} has the wrong checksum')
         state = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
+    except pickle.UnpicklingError:
         raise CheckpointError(
-            f'{path} was not read: it asks for code to be run, and a checkpoint holds only '
-            f'weights and numbers ({str(error).splitlines()[0]})'
+            f'{path} asks for code to be run; a checkpoint is data only'
         ) from None
     except Exception as error:  # what zipfile and torch raise for broken bytes is not documented
-        raise CheckpointError(
-            f'{path} is damaged, or not a checkpoint ({error}). '
-            'Delete it to begin anew, or take an older one.'
-        ) from None
+        advice = 'Delete it to begin anew, or take an older one'
+        raise CheckpointError(f'{path} is damaged, or no checkpoint ({error}). {advice}') from None
     if not isinstance(state, dict) or state.get('format') != FORMAT:
-        raise CheckpointError(
-            f'{path} is a PyTorch file, but not one of d2l.save_checkpoint ({FORMAT!r})'
-        )
+        raise CheckpointError(f'{path} is of PyTorch, but not one of d2l.save_checkpoint')
     return state

@@ -1,6 +1,7 @@
 """Where tensors live, where they come from, and how to start from a seed."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ def numpy(x: torch.Tensor) -> np.ndarray:
 
 
 def try_gpu(i: int = 0) -> torch.device:
-    """CUDA device `i` where it exists, else Apple's GPU (for `i` = 0), else the CPU."""
+    """CUDA device `i` >= 0 where it exists, else Apple's GPU (for `i` = 0), else the CPU."""
     if i < 0:
         raise ValueError(f'i must be 0 or more, the number of a CUDA device; got {i}')
     if torch.cuda.is_available() and i < torch.cuda.device_count():
@@ -31,21 +32,18 @@ def mixed_precision(device: torch.device | str) -> torch.autocast:
     """`with` this, convolutions and matrix products work in bfloat16 where `device` gains by it.
 
     That is on CUDA GPUs and on CPUs with bfloat16 instructions (AMX, AVX-512 BF16); elsewhere
-    nothing changes. Weights stay in float32, results keep some three digits (Micikevicius et al.,
-    2018).
+    nothing changes. Weights stay in float32, results keep some three digits (Micikevicius, 2018).
     """
     kind = torch.device(device).type
+    units: Any = getattr(torch.cpu, 'get_capabilities', dict)  # PyTorch 2.6 is too old to say
     gains = {
         'cuda': lambda: torch.cuda.is_bf16_supported(including_emulation=False),
-        'cpu': lambda: any(
-            torch.cpu.get_capabilities().get(unit) for unit in ('amx_bf16', 'avx512_bf16')
-        ),
+        'cpu': lambda: any(units().get(unit) for unit in ('amx_bf16', 'avx512_bf16')),
     }
     enabled = kind in gains and gains[kind]()
     # Without the cache, since a step changes the weights between two uses of one network.
-    return torch.autocast(
-        kind if kind in gains else 'cpu', torch.bfloat16, enabled, cache_enabled=False
-    )
+    kind = kind if kind in gains else 'cpu'
+    return torch.autocast(kind, torch.bfloat16, enabled, cache_enabled=False)
 
 
 def seed_everything(seed: int) -> None:

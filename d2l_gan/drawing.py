@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Iterable, Sequence
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,104 +16,100 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
+from d2l_gan.device import numpy
+
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-STYLE = {
-    'axes.prop_cycle': cycler(color=COLOURS),
-    'axes.grid': True,
-    'axes.axisbelow': True,
-    'grid.color': '#DDDDDD',
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'font.size': 10,
-    'legend.frameon': False,
-    'figure.dpi': 100,
-}
+STYLE: dict[str, Any] = {
+    'axes.prop_cycle': cycler(color=COLOURS), 'axes.grid': True, 'axes.axisbelow': True,
+    'grid.color': '#DDDDDD', 'axes.spines.top': False, 'axes.spines.right': False,
+    'font.size': 10, 'legend.frameon': False, 'figure.dpi': 100,
+}  # fmt: skip
 FORMATS = ('-', '--', '-.', ':')
+
+Curves = torch.Tensor | np.ndarray | Sequence  # one curve, or several
+Points = float | torch.Tensor | np.ndarray | Iterable | None  # one number for all, or one per curve
 
 
 def use_svg_display() -> None:
     """Show figures sharply in Jupyter: the book's name, but PNG at twice the resolution.
 
-    SVG carries dates and random names, so that no stored notebook could be compared with a new
-    run.
+    SVG carries dates and random names: no stored notebook could be compared with a new run.
     """
-    try:
+    if _notebook():
         from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:
-        return
-    if _in_notebook():
+
         set_matplotlib_formats('retina')
+
+
+def _notebook() -> Any:
+    """The shell of the Jupyter kernel that runs this code; None elsewhere: a figure is its name."""
+    from IPython import get_ipython
+
+    return get_ipython() if hasattr(get_ipython(), 'kernel') else None
 
 
 def set_figsize(figsize: tuple[float, float] = (3.5, 2.5)) -> None:
     """Make `figsize` (inches) and the course's colours the defaults of the figures to come."""
     use_svg_display()
-    plt.rcParams.update(STYLE)
+    plt.style.use(STYLE)
     plt.rcParams['figure.figsize'] = figsize
 
 
-def set_axes(axes, xlabel, ylabel, xlim, ylim, xscale, yscale, legend) -> None:
-    """Label `axes`, set its limits and scales, and show a legend where there is one.
+def set_axes(
+    axes: Axes, xlabel: str | None, ylabel: str | None, xlim: Sequence[float] | None,
+    ylim: Sequence[float] | None, xscale: str, yscale: str, legend: Sequence | None,
+) -> None:  # fmt: skip
+    """Label `axes`, set its limits and scales, show a legend; None leaves a thing as it is.
 
-    Limits may be None; equal limits, as a run of one epoch gives, are widened by half a unit.
+    Equal limits, as a run of one epoch gives, are widened by half a unit.
     """
-    for name, label, lim, scale in (('x', xlabel, xlim, xscale), ('y', ylabel, ylim, yscale)):
-        if label is not None:
-            getattr(axes, f'set_{name}label')(label)
-        getattr(axes, f'set_{name}scale')(scale)
+    given: dict[str, Any] = {'xlabel': xlabel, 'ylabel': ylabel, 'xscale': xscale, 'yscale': yscale}
+    for name, lim in (('xlim', xlim), ('ylim', ylim)):
         if lim is not None:
-            low, high = lim
-            if low == high:
-                low, high = low - 0.5, high + 0.5
-            getattr(axes, f'set_{name}lim')(low, high)
+            given[name] = (lim[0] - 0.5, lim[0] + 0.5) if lim[0] == lim[1] else lim
+    axes.set(**{name: value for name, value in given.items() if value is not None})
     if legend:
         axes.legend([str(label) for label in legend])
 
 
-def _curves(values) -> list[np.ndarray]:
+def _array(values: Any) -> np.ndarray:
+    return numpy(values) if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def _curves(values: Curves) -> list[np.ndarray]:
     """One array per curve, from one curve or a sequence of curves of numbers or tensors."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().numpy()
-    if isinstance(values, np.ndarray):
+    if isinstance(values, torch.Tensor | np.ndarray):
+        values = _array(values)
         return [values] if values.ndim == 1 else list(values)
-    values = [v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for v in values]
-    if all(np.ndim(v) == 0 for v in values):
-        return [np.asarray(values, dtype=float)]
-    return [np.asarray(v) for v in values]
+    curves = [_array(v) for v in values]
+    return curves if any(c.ndim for c in curves) else [np.array(curves, dtype=float)]
 
 
 def plot(
-    X,
-    Y=None,
-    xlabel: str | None = None,
-    ylabel: str | None = None,
-    legend: Sequence | None = None,
-    xlim: Sequence[float] | None = None,
-    ylim: Sequence[float] | None = None,
-    xscale: str = 'linear',
-    yscale: str = 'linear',
-    fmts: Sequence[str] = FORMATS,
-    figsize: tuple[float, float] = (3.5, 2.5),
+    X: Curves, Y: Curves | None = None, xlabel: str | None = None, ylabel: str | None = None,
+    legend: Sequence | None = None, xlim: Sequence[float] | None = None,
+    ylim: Sequence[float] | None = None, xscale: str = 'linear', yscale: str = 'linear',
+    fmts: Sequence[str] = FORMATS, figsize: tuple[float, float] = (3.5, 2.5),
     axes: Axes | None = None,
-) -> None:
-    """Draw any number of curves.
+) -> None:  # fmt: skip
+    """Draw curves in `axes`, or in the current ones, which are cleared first.
 
-    `X` and `Y` are one curve (a sequence of numbers, array or tensor) or a sequence of curves; one
-    `X` serves for all of `Y`, and without `Y` the curves are `X` over 0, 1, 2, ... Line styles
-    `fmts` start again when there are more curves than styles.
-
-    Raises ValueError where numbers of curves or their lengths do not match.
+    Parameters
+    ----------
+    X, Y : array, tensor or sequence of numbers, or a sequence of these
+        One curve or several; one `X` serves for all of `Y`, and without `Y` the curves are `X` over
+        0, 1, 2, ... ValueError where their numbers or lengths do not match.
+    fmts : sequence of str
+        matplotlib's line styles, which start again when there are more curves.
     """
-    curves_X, curves_Y = (None, _curves(X)) if Y is None else (_curves(X), _curves(Y))
-    if curves_X is None:
-        curves_X = [np.arange(len(y)) for y in curves_Y]
-    elif len(curves_X) == 1:
+    curves_Y = _curves(X if Y is None else Y)
+    curves_X = [np.arange(len(y)) for y in curves_Y] if Y is None else _curves(X)
+    if len(curves_X) == 1:
         curves_X = curves_X * len(curves_Y)
     if len(curves_X) != len(curves_Y):
-        raise ValueError(
-            f'X must hold one curve or as many as Y ({len(curves_Y)}); got {len(curves_X)}'
-        )
+        many = f'one curve or as many as Y ({len(curves_Y)})'
+        raise ValueError(f'X must hold {many}; got {len(curves_X)}')
     for i, (x, y) in enumerate(zip(curves_X, curves_Y, strict=True)):
         if len(x) != len(y):
             raise ValueError(f'curve {i}: X and Y must be equally long; got {len(x)} and {len(y)}')
@@ -125,39 +122,30 @@ def plot(
 
 
 def show_images(
-    imgs: torch.Tensor | np.ndarray | Iterable,
-    num_rows: int,
-    num_cols: int,
-    titles: Sequence[str] | None = None,
-    scale: float = 1.5,
-) -> np.ndarray:
-    """Show the first `num_rows` x `num_cols` images in a grid, `scale` inches each.
+    imgs: torch.Tensor | np.ndarray | Iterable, num_rows: int, num_cols: int,
+    titles: Sequence[str] | None = None, scale: float = 1.5,
+) -> np.ndarray:  # fmt: skip
+    """Show the first `num_rows` x `num_cols` images, `scale` inches each; return the axes, flat.
 
-    `imgs`: N x H x W x C (or N x H x W for grey) with values in [0, 1], arrays or tensors on any
-    device. Returns the axes, a flat array. Raises ValueError where the shape or the range is
-    another, or there are fewer images than places.
+    Parameters
+    ----------
+    imgs : arrays or tensors, shape (N, H, W, C), or (N, H, W) for grey, in [0, 1]
+        ValueError where shape or range is another, or there are fewer of them than places.
     """
-    imgs = [
-        i.detach().cpu().numpy() if isinstance(i, torch.Tensor) else np.asarray(i) for i in imgs
-    ]
-    places = num_rows * num_cols
-    if places < 1 or len(imgs) < places:
-        raise ValueError(
-            f'num_rows x num_cols = {num_rows} x {num_cols} places need as many images; '
-            f'got {len(imgs)}'
-        )
-    imgs = imgs[:places]
+    imgs = [_array(i) for i in imgs]
+    if len(imgs) < num_rows * num_cols or num_rows * num_cols < 1:
+        places = f'num_rows x num_cols = {num_rows} x {num_cols} places'
+        raise ValueError(f'{places} need as many images; got {len(imgs)}')
+    imgs = imgs[: num_rows * num_cols]
     for img in imgs:
         if img.ndim not in (2, 3) or img.ndim == 3 and img.shape[-1] not in (1, 3, 4):
-            raise ValueError(
-                'imgs must have shape N x H x W x C with 1, 3 or 4 channels last '
-                f'(from N x C x H x W: imgs.permute(0, 2, 3, 1)); got images of shape {img.shape}'
-            )
+            cure = 'from N x C x H x W: imgs.permute(0, 2, 3, 1)'
+            wanted = f'shape N x H x W x C with 1, 3 or 4 channels last ({cure})'
+            raise ValueError(f'imgs must have {wanted}; got images of shape {img.shape}')
         if not (img.min() >= -1e-3 and img.max() <= 1 + 1e-3):
-            raise ValueError(
-                'imgs must have values in [0, 1] (from [-1, 1]: imgs / 2 + 0.5; from 0 to 255: '
-                f'imgs / 255); got values from {img.min():.3g} to {img.max():.3g}'
-            )
+            cure = 'from [-1, 1]: imgs / 2 + 0.5; from 0 to 255: imgs / 255'
+            seen = f'got values from {img.min():.3g} to {img.max():.3g}'
+            raise ValueError(f'imgs must have values in [0, 1] ({cure}); {seen}')
     set_figsize((num_cols * scale, num_rows * scale))
     _, axes = plt.subplots(num_rows, num_cols, squeeze=False)
     axes = axes.flatten()
@@ -169,35 +157,19 @@ def show_images(
     return axes
 
 
-def _in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this code: a figure shown elsewhere is only its name."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return getattr(get_ipython(), 'kernel', None) is not None
-
-
-def _listed(values) -> list:
-    """`values` as a list of numbers, one number as a list of one; tensors detached."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach()
-    try:
-        values = list(values)
-    except TypeError:  # one number
-        values = [values]
-    return [v.detach() if isinstance(v, torch.Tensor) else v for v in values]
+def _numbers(values: Any) -> list[float | None]:
+    """One number or None per curve, from one for all or a sequence of them."""
+    return [_array(v).item() for v in (values if np.iterable(values) else [values])]
 
 
 class LiveFigure:
     """A figure as PNG, many times a second: what has not moved is not drawn again.
 
-    What moves are curves, points, arrows and images. A caller had better change these (`set_data`,
-    `set_offsets`) than clear the axes and draw again; where anything else has changed, limits or
-    labels, the next frame is drawn as a whole.
+    What moves are curves, points, arrows and images: change these (`set_data`, `set_offsets`)
+    rather than clear the axes. Where anything else has changed, the next frame is drawn as a whole.
     """
 
-    def __init__(self, fig: Figure):
+    def __init__(self, fig: Figure) -> None:
         self.fig = fig
         self._canvas = FigureCanvasAgg(fig)
         self._background = None
@@ -213,7 +185,7 @@ class LiveFigure:
         else:
             self._canvas.restore_region(self._background)
         for artist in sorted(moving, key=lambda artist: artist.zorder):
-            artist.axes.draw_artist(artist)
+            artist.draw(self._canvas.get_renderer())
         return self._png(compress_level=1)
 
     def whole(self, dpi: int) -> bytes:
@@ -239,35 +211,28 @@ class LiveFigure:
 class Animator:
     """Curves that grow while a loop runs, in one figure that is updated in place.
 
-    `fig` and `axes` (a flat array of `nrows` x `ncols`) are matplotlib's: the curves are drawn in
-    `axes[0]`, the caller draws in the others before `add`. In Jupyter the figure appears with the
-    first `add`. It is redrawn as often as a tenth of the time allows, and once more, sharper, when
-    the cell ends, however it ends. Outside Jupyter nothing is shown; `fig` can be saved.
+    In Jupyter the figure appears with the first `add`. It is redrawn as often as a tenth of the
+    time allows, and once more, sharper, when the cell ends, however it ends. Outside Jupyter
+    nothing is shown; `fig` can be saved. `LiveFigure`, which draws it, says what makes it fast.
 
-    Each frame is drawn by a `LiveFigure`, which says what makes a frame fast.
+    Parameters are those of `plot`. ValueError where `xlim` ends before it begins, as
+    `[1, num_epochs]` does without epochs.
 
-    Raises ValueError where `xlim` ends before it begins, as `[1, num_epochs]` does without epochs.
+    Attributes
+    ----------
+    fig, axes : Figure, and ndarray of Axes, flat, `nrows` x `ncols` of them
+        The curves are drawn in `axes[0]`, the caller draws in the others before `add`.
     """
 
     def __init__(
-        self,
-        xlabel: str | None = None,
-        ylabel: str | None = None,
-        legend: Sequence | None = None,
-        xlim: Sequence[float] | None = None,
-        ylim: Sequence[float] | None = None,
-        xscale: str = 'linear',
-        yscale: str = 'linear',
-        fmts: Sequence[str] = FORMATS,
-        nrows: int = 1,
-        ncols: int = 1,
-        figsize: tuple[float, float] = (3.5, 2.5),
-    ):
+        self, xlabel: str | None = None, ylabel: str | None = None, legend: Sequence | None = None,
+        xlim: Sequence[float] | None = None, ylim: Sequence[float] | None = None,
+        xscale: str = 'linear', yscale: str = 'linear', fmts: Sequence[str] = FORMATS,
+        nrows: int = 1, ncols: int = 1, figsize: tuple[float, float] = (3.5, 2.5),
+    ) -> None:  # fmt: skip
         if xlim is not None and xlim[1] < xlim[0]:
-            raise ValueError(
-                f'xlim = {list(xlim)} ends before it begins; '
-                'if it is [1, num_epochs], then num_epochs must be at least 1'
-            )
+            cure = 'if it is [1, num_epochs], then num_epochs must be at least 1'
+            raise ValueError(f'xlim = {list(xlim)} ends before it begins; {cure}')
         set_figsize(figsize)
         width, height = figsize
         self.fig = Figure(figsize=figsize)  # not pyplot's: nothing to close, nothing shown twice
@@ -276,20 +241,16 @@ class Animator:
         )
         self.axes = self.fig.subplots(nrows, ncols, squeeze=False).flatten()
         self.lines: list[Line2D] = []
-        self.legend = legend
-        self._live = LiveFigure(self.fig)
-        self._fmts = fmts
-        self._handle = None
-        self._next_frame = 0.0
+        self._legend, self._fmts = legend, fmts
+        self._live, self._handle, self._next_frame = LiveFigure(self.fig), None, 0.0
         set_axes(self.axes[0], xlabel, ylabel, xlim, ylim, xscale, yscale, None)
 
-    def add(self, x, y) -> None:
-        """Append the point (`x`, `y`) to every curve: `y` a number, or one per curve.
+    def add(self, x: Points, y: Points) -> None:
+        """Append the point (`x`, `y`) to every curve: a number for all, or one per curve.
 
-        `x` may also be one per curve. A curve whose `x` or `y` is None is skipped.
+        A curve whose `x` or `y` is None is skipped. ValueError where their number is another.
         """
-        ys = _listed(y)
-        xs = _listed(x)
+        xs, ys = _numbers(x), _numbers(y)
         if len(xs) == 1:
             xs = xs * len(ys)
         if not self.lines:
@@ -300,32 +261,27 @@ class Animator:
             self._plot_lines(*zip(*(line.get_data() for line in self.lines), strict=True))
         for line, a, b in zip(self.lines, xs, ys, strict=True):
             if a is not None and b is not None:
-                line.set_data(
-                    np.append(line.get_xdata(), float(a)), np.append(line.get_ydata(), float(b))
-                )
+                line.set_data(*np.column_stack([np.array(line.get_data()), (a, b)]))
         self._make_room()
         due = self._handle is None or time.perf_counter() >= self._next_frame
-        if due and _in_notebook():
+        if due and _notebook():
             start = time.perf_counter()
             self._show(self._live.frame())
             self._next_frame = time.perf_counter() + 9 * (time.perf_counter() - start)
 
-    def _plot_lines(self, X, Y) -> None:
+    def _plot_lines(self, X: Iterable, Y: Iterable) -> None:
         curves = zip(X, Y, itertools.cycle(self._fmts))  # noqa: B905
         self.lines = [self.axes[0].plot(x, y, fmt)[0] for x, y, fmt in curves]
-        if self.legend:
-            self.axes[0].legend([str(label) for label in self.legend])
+        if self._legend:
+            self.axes[0].legend([str(label) for label in self._legend])
 
     def _make_room(self) -> None:
         """Widen the limits, generously, where a curve's last point lies outside them."""
         ax = self.axes[0]
         (left, right), (low, high) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
-        fits = all(
-            left <= x <= right and low <= y <= high
-            for line in self.lines
-            for x, y in line.get_xydata()[-1:]
-        )
-        if not fits or len(self.lines[0].get_xdata()) < 3:
+        x, y = np.concatenate([np.asarray(line.get_xydata())[-1:] for line in self.lines]).T
+        fits = (left <= x) & (x <= right) & (low <= y) & (y <= high)
+        if not fits.all() or len(np.asarray(self.lines[0].get_xdata())) < 3:
             self._set_limits(margin=0.4)
 
     def _set_limits(self, margin: float) -> None:
@@ -334,7 +290,6 @@ class Animator:
         self.axes[0].autoscale_view()
 
     def _show(self, png: bytes) -> None:
-        from IPython import get_ipython
         from IPython.display import display
 
         width, height = (round(100 * inches) for inches in self.fig.get_size_inches())
@@ -342,15 +297,13 @@ class Animator:
         metadata = {'image/png': {'width': width, 'height': height}}
         if self._handle is None:
             self._handle = display(data, metadata=metadata, raw=True, display_id=True)
-            get_ipython().events.register('post_run_cell', self._finish)
+            _notebook().events.register('post_run_cell', self._finish)
         else:
             self._handle.update(data, metadata=metadata, raw=True)
 
-    def _finish(self, result) -> None:
+    def _finish(self, result: object) -> None:
         """Show the last state, sharper, when the cell has ended, failed or been interrupted."""
-        from IPython import get_ipython
-
-        get_ipython().events.unregister('post_run_cell', self._finish)
+        _notebook().events.unregister('post_run_cell', self._finish)
         self._set_limits(margin=0.05)
         self._show(self._live.whole(dpi=200))
         self._handle = None

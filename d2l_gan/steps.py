@@ -1,15 +1,36 @@
-"""One step of each player of the GAN game, as both chapters define them."""
+"""One step of each player of the GAN game, as both chapters define them, and what steps need."""
 
 import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
 
+def first_layer(net: nn.Module, *kinds: type[nn.Module]) -> Any:
+    """The first layer of `net` that is of one of the `kinds`, or None where there is none."""
+    return next((layer for layer in net.modules() if isinstance(layer, kinds)), None)
+
+
+@contextmanager
+def at_rest(*nets: nn.Module) -> Iterator[None]:
+    """Within it, batch normalisation and dropout behave as after the training, and stay as is."""
+    modes = [(module, module.training) for net in nets for module in net.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def _misfit(batch_name: str, batch: torch.Tensor, net_name: str, net: nn.Module) -> str | None:
-    """Say how `batch` disagrees with the first layer of `net`, or None where it does not."""
-    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-    layer = next((m for m in net.modules() if isinstance(m, kinds)), None)
+    """How `batch` disagrees with the first layer of `net`, or None where it does not."""
+    layer = first_layer(net, nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     if layer is None:
         return None
     if isinstance(layer, nn.Linear):
@@ -17,40 +38,35 @@ def _misfit(batch_name: str, batch: torch.Tensor, net_name: str, net: nn.Module)
     else:
         wanted = f'(batch, {layer.in_channels}, height, width)'
         fits = batch.ndim == 4 and batch.shape[1] == layer.in_channels
+    there = str(layer.weight.device)
     if not fits:
-        return (
-            f'{batch_name} does not fit {net_name}, whose first layer is {layer}: '
-            f'expected shape {wanted}, got {tuple(batch.shape)}'
-        )
-    if batch.device != layer.weight.device:
-        return (
-            f'{batch_name} is on {batch.device} but {net_name} is on {layer.weight.device}: '
-            f'move one of them, for example '
-            f'{batch_name} = {batch_name}.to({str(layer.weight.device)!r})'
-        )
+        problem = f'does not fit {net_name}, whose first layer is {layer}: expected shape {wanted}'
+        return f'{batch_name} {problem}, got {tuple(batch.shape)}'
+    if str(batch.device) != there:
+        cure = f'move one of them, for example {batch_name} = {batch_name}.to({there!r})'
+        return f'{batch_name} is on {batch.device} but {net_name} is on {there}: {cure}'
     return None
 
 
-def explain_misfit(step):
+def explain_misfit(step: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """Decorate a step `(X, Z, net_D, net_G, ...)` or `(Z, net_D, net_G, ...)`: clearer errors.
 
-    Where PyTorch fails inside the step because `X` does not fit `net_D` or `Z` does not fit
-    `net_G` (shape or device), a ValueError names the batch, what was expected and what came.
-    A step that works is not touched, and other errors pass through.
+    Where PyTorch fails in it because `X` does not fit `net_D` or `Z` does not fit `net_G` (shape or
+    device), a ValueError names the batch, what was expected and what came. Others pass through.
     """
 
     @functools.wraps(step)
-    def explained(*args):
+    def explained(*args: Any, **kwargs: Any) -> torch.Tensor:
         try:
-            return step(*args)
+            return step(*args, **kwargs)
         except RuntimeError as error:
-            *batches, net_D, net_G = args[: 4 if isinstance(args[1], torch.Tensor) else 3]
-            problem = _misfit('Z', batches[-1], 'net_G', net_G)
-            if len(batches) == 2:
-                problem = problem or _misfit('X', batches[0], 'net_D', net_D)
-            if problem is None:
-                raise
-            raise ValueError(problem) from error
+            given = inspect.signature(step).bind(*args, **kwargs).args
+            *batches, net_D, net_G = given[: 4 if isinstance(given[1], torch.Tensor) else 3]
+            pairs = ('Z', batches[-1], 'net_G', net_G), ('X', batches[0], 'net_D', net_D)
+            for pair in pairs[: len(batches)]:
+                if problem := _misfit(*pair):
+                    raise ValueError(problem) from error
+            raise
 
     return explained
 
@@ -104,20 +120,6 @@ def he_init(net: nn.Module) -> None:
                 layer.reset_parameters()
             continue
         nn.init.normal_(layer.weight, 0, (2 / fan_in) ** 0.5)
-
-
-def r1_penalty(real_Y: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
-    """Mean over the batch of the squared norm of D's gradient at real data (Mescheder, 2018).
-
-    `X` must have asked for a gradient before `real_Y = net_D(X)`; the result can be trained on.
-    """
-    (slope,) = torch.autograd.grad(real_Y.sum(), X, create_graph=True)
-    return slope.square().flatten(1).sum(1).mean()
-
-
-def pair_loss(winner_Y: torch.Tensor, loser_Y: torch.Tensor) -> torch.Tensor:
-    """Mean over pairs of -log sigmoid(winner - loser), logits (Jolicoeur-Martineau, 2019)."""
-    return nn.functional.softplus(loser_Y - winner_Y).mean()
 
 
 def blur(X: torch.Tensor, sigma: float) -> torch.Tensor:

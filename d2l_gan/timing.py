@@ -1,32 +1,29 @@
 """How long something takes, and sums that grow while it runs."""
 
 import time
+from itertools import accumulate
 
-import numpy as np
 import torch
 
 
 class Timer:
     """A stopwatch in seconds that starts at once and remembers every lap.
 
-    GPUs work behind Python's back: the clock is read only after the pending work of `device` is
-    done. Without a `device`, that is the accelerator in use, if any.
-
-    >>> timer = Timer()
-    >>> lap = timer.stop()
-    >>> timer.sum() == lap == timer.times[0]
-    True
+    Parameters
+    ----------
+    device : torch.device or str, a GPU whose work is waited for; by default the one in use
     """
 
-    def __init__(self, device: torch.device | str | None = None):
-        self.device = None if device is None else torch.device(device)
+    def __init__(self, device: torch.device | str | None = None) -> None:
+        if device is None and torch.accelerator.is_available():
+            device = torch.accelerator.current_accelerator()
+        self.device = torch.device(device or 'cpu')
         self.times: list[float] = []
         self.start()
 
     def _now(self) -> float:
-        device = self.device or torch.accelerator.current_accelerator(check_available=True)
-        if device is not None and device.type != 'cpu':
-            torch.accelerator.synchronize(device)
+        if self.device.type != 'cpu':
+            torch.accelerator.synchronize(self.device)
         return time.perf_counter()
 
     def start(self) -> None:
@@ -47,42 +44,43 @@ class Timer:
         return sum(self.times)
 
     def cumsum(self) -> list[float]:
-        """Seconds from the first lap to each."""
-        return np.cumsum(self.times).tolist()
+        """Seconds of each lap and those before it."""
+        return list(accumulate(self.times))
+
+
+def _double(value: float | torch.Tensor) -> float | torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        return float(value)
+    if value.numel() != 1:
+        raise ValueError(f'a sum takes one-element tensors; got shape {tuple(value.shape)}')
+    dtype = torch.float32 if value.device.type == 'mps' else torch.float64  # Apple has no doubles
+    return value.detach().reshape(()).to(dtype)
 
 
 class Accumulator:
     """Running sums over `n` quantities, kept on the device until one is read.
 
-    Numbers and one-element tensors can be added. Tensors are detached, so that no graph stays
-    alive, and summed where they are, so that nothing waits for a GPU. Reading gives a float.
+    Tensors are detached, so that no graph stays alive, and summed where they are, in double
+    precision, so that nothing waits for a GPU. Reading gives a float.
 
+    Examples
+    --------
     >>> metric = Accumulator(2)
     >>> metric.add(0.5, 8)
     >>> metric[1]
     8.0
     """
 
-    def __init__(self, n: int):
+    def __init__(self, n: int) -> None:
         if n < 1:
             raise ValueError(f'n must be at least 1, the number of sums; got {n}')
         self.data: list[float | torch.Tensor] = [0.0] * n
 
     def add(self, *args: float | torch.Tensor) -> None:
-        """Add one value to each sum. ValueError if there are more or fewer values than sums."""
+        """Add one number or one-element tensor to each sum; ValueError where it does not fit."""
         if len(args) != len(self.data):
             raise ValueError(f'add takes one value per sum, {len(self.data)}; got {len(args)}')
-        self.data = [self._sum(a, b) for a, b in zip(self.data, args, strict=True)]
-
-    @staticmethod
-    def _sum(total, value):
-        if not isinstance(value, torch.Tensor):
-            return total + float(value)
-        if value.numel() != 1:
-            raise ValueError(f'a sum takes one-element tensors; got shape {tuple(value.shape)}')
-        # Doubles, as Python's floats are. Apple's GPU has none.
-        dtype = torch.float32 if value.device.type == 'mps' else torch.float64
-        return value.detach().reshape(()).to(dtype) + total
+        self.data = [_double(value) + total for value, total in zip(args, self.data, strict=True)]
 
     def reset(self) -> None:
         """Set every sum back to zero."""

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCH = Path(__file__).parent / 'benchmarks' / 'bench.py'
+import pytest
+
+BENCH = Path(__file__).parents[1] / 'tools/benchmarks/bench.py'
+pytestmark = pytest.mark.slow
 
 
 def test_every_row_of_the_benchmark_runs():

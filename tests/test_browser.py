@@ -23,10 +23,13 @@ from d2l_gan.drawing import COLOURS
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / '_build'
 
-pytestmark = pytest.mark.skipif(
-    browser.found() is None,
-    reason=f'no browser found: install one of {", ".join(browser.NAMES)}',
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        browser.found() is None,
+        reason=f'no browser found: install one of {", ".join(browser.NAMES)}',
+    ),
+]
 
 SETUP = """
 import torch
@@ -63,7 +66,7 @@ lab"""
 
 
 WEIGHTS = '[w.tolist() for net in (lab.net_D, lab.net_G) for w in net.parameters()]'
-SHOWN = "__import__('base64').b64encode(lab._picture.value).decode()"
+SHOWN = "__import__('base64').b64encode(lab.picture.value).decode()"
 
 
 def notebook(*cells):
@@ -216,7 +219,7 @@ def test_a_cell_that_steps_the_lab_while_it_plays_takes_turns_with_the_page(open
     until(lambda: shown_step(page) > steps)
     play_button(page).click()
     lab.wait_for('not lab.clock.playing')
-    assert lab.ask('lab._error.value') == ''
+    assert lab.ask('lab.error.value') == ''
     steps = lab.ask('[record["step"] for record in lab.history]')
     assert steps == sorted(steps)
 
@@ -275,16 +278,16 @@ def test_buttons_and_choices(open_lab, page):
     page.get_by_role('button', name='reset').click()
     until(lambda: shown_step(page) == 0)
     assert lab.ask('len(lab.history)') > 3  # what was can still be gone back to
-    assert lab.ask('lab._error.value') == ''
+    assert lab.ask('lab.error.value') == ''
     page.get_by_role('button', name='latest').click()
-    lab.wait_for('lab._at == len(lab.history) - 1 and lab.steps == 2')
+    lab.wait_for('lab.game.record.at == len(lab.history) - 1 and lab.steps == 2')
 
 
 KEYS = [  # control, its label, the key that works it, what then holds (n, at, v: before)
     ('step', 'one round', 'Enter', 'lab.steps == {n} + 1'),
-    ('step_D', 'one D step', 'Enter', 'lab._at == {at} + 1'),
+    ('step_D', 'one D step', 'Enter', 'lab.game.record.at == {at} + 1'),
     ('step_G', 'one G step', 'Space', 'lab.steps == {n} + 1'),
-    ('reset', 'reset', 'Enter', 'lab._at == 0'),
+    ('reset', 'reset', 'Enter', 'lab.game.record.at == 0'),
     ('warp', 'grid of z', 'Enter', 'lab.warp'),
     ('lr_D', 'learning rate of D', 'ArrowRight', 'lab.lr_D > {v}'),
     ('lr_G', 'learning rate of G', 'ArrowLeft', 'lab.lr_G < {v}'),
@@ -293,8 +296,8 @@ KEYS = [  # control, its label, the key that works it, what then holds (n, at, v
     ('speed', 'speed', 'Home', 'lab.speed == 1'),
     ('loss', 'saturating', 'Enter', "lab.loss == 'saturating'"),
     ('target', 'two moons', 'Space', "lab.target == 'two moons'"),
-    ('time', 'time', 'Home', 'lab._at == 0 != {at}'),
-    ('latest', 'latest', 'Enter', 'lab._at == len(lab.history) - 1'),
+    ('time', 'time', 'Home', 'lab.game.record.at == 0 != {at}'),
+    ('latest', 'latest', 'Enter', 'lab.game.record.at == len(lab.history) - 1'),
 ]
 
 
@@ -324,7 +327,7 @@ def test_keyboard_alone(open_lab, page):
     for name, label, key, effect in KEYS:
         reach(label)
         value = f'lab.{name}' if '{v}' in effect else '0'
-        n, at, v = lab.ask(f'[lab.steps, lab._at, {value}]')
+        n, at, v = lab.ask(f'[lab.steps, lab.game.record.at, {value}]')
         page.keyboard.press(key)
         lab.wait_for(effect.format(n=n, at=at, v=v))
 
@@ -424,7 +427,7 @@ def test_a_student_makes_a_gan_collapse_reads_why_cures_it_and_goes_back(open_la
     until(lambda: 'raise its learning rate' in diagnosis(page))
     page.screenshot(path=BUILD / 'collapsed.png')
     collapsed, far = lab.ask('lab.steps'), lab.ask("lab.history[-1]['W2']")
-    moment, weights = lab.ask('lab._at'), lab.ask(WEIGHTS)
+    moment, weights = lab.ask('lab.game.record.at'), lab.ask(WEIGHTS)
     handle(page, 'learning rate of D').focus()
     for _ in range(15):
         page.keyboard.press('ArrowRight')
@@ -439,18 +442,18 @@ def test_a_student_makes_a_gan_collapse_reads_why_cures_it_and_goes_back(open_la
     handle(page, 'time').focus()
     page.keyboard.press('Home')
     page.keyboard.press('ArrowRight')  # record 0 is of the data from before the ring
-    until(lambda: lab.ask('lab._at') == 1 and shown_step(page) == 0)
+    until(lambda: lab.ask('lab.game.record.at') == 1 and shown_step(page) == 0)
     records = lab.ask('len(lab.history)')
     assert records > 20
     for _ in range(moment - 1):  # forth again, to where it had collapsed
         page.keyboard.press('ArrowRight')
-    until(lambda: lab.ask('lab._at') == moment and shown_step(page) == collapsed, 30)
+    until(lambda: lab.ask('lab.game.record.at') == moment and shown_step(page) == collapsed, 30)
     assert lab.ask(WEIGHTS) == weights
     until(lambda: 'samples collapsed' in diagnosis(page))
     assert lab.ask('len(lab.history)') == records  # the cure is still there
     page.keyboard.press('Home')
     page.keyboard.press('ArrowRight')
-    until(lambda: lab.ask('lab._at') == 1)
+    until(lambda: lab.ask('lab.game.record.at') == 1)
     page.get_by_role('button', name='one round').click()  # and now another begins
     lab.wait_for('len(lab.history) == 3')
     assert lab.ask('lab.target') == 'ring of eight'

@@ -197,6 +197,7 @@ def test_stacked_networks_start_as_pytorchs_do():
     assert abs(names['stack'](4, 50, std=0.02)[0][0].std() - 0.02) < 0.001
 
 
+@pytest.mark.slow
 def test_train_many_learns_and_each_remedy_acts():
     d2l.seed_everything(0)
     names = defined_in('01_basic_gan', 'data-draw', 'stack', 'play', 'many-loop')
@@ -228,6 +229,9 @@ def pair_of_nets():
     return net_D, net_G
 
 
+PAIRED = d2l.LOSSES['relativistic + R1']
+
+
 @pytest.mark.parametrize('paired', [False, True])
 def test_play_is_the_step_of_chapter_1_with_another_loss(paired):
     """Against the loss written out, both weights and the order of the two steps."""
@@ -238,7 +242,8 @@ def test_play_is_the_step_of_chapter_1_with_another_loss(paired):
     for net, other in zip((net_D, net_G), copies, strict=True):
         other.load_state_dict(net.state_dict())
     trainers = [torch.optim.SGD(net.parameters(), 0.1) for net in (net_D, net_G)]
-    play(X.clone(), net_G(Z), net_D, net_G, *trainers, paired, 0.5)
+    loss = PAIRED if paired else d2l.LOSSES['non-saturating']
+    play(X.clone(), net_G(Z), net_D, net_G, *trainers, loss, 0.5)
 
     other_D, other_G = copies
     log_sigmoid = nn.functional.logsigmoid
@@ -278,12 +283,12 @@ def test_fit_decays_penalises_lazily_averages_and_keeps_snapshots():
     names, (net_D, net_G, batches) = fit_and_nets()
     steps, play = [], names['play']
 
-    def spy(X, fake_X, net_D, net_G, trainer_D, trainer_G, paired, gamma):
+    def spy(X, fake_X, net_D, net_G, trainer_D, trainer_G, loss, gamma):
         steps.append((trainer_D.param_groups[0]['lr'], trainer_G.param_groups[0]['lr'], gamma))
-        play(X, fake_X, net_D, net_G, trainer_D, trainer_G, paired, gamma)
+        play(X, fake_X, net_D, net_G, trainer_D, trainer_G, loss, gamma)
 
     names['play'] = spy
-    mean_G, snapshots = names['fit'](net_D, net_G, batches, 0.01, 2, paired=True, gamma=0.3)
+    mean_G, snapshots = names['fit'](net_D, net_G, batches, 0.01, 2, loss=PAIRED, gamma=0.3)
     assert len(steps) == 20
     assert [gamma for _, _, gamma in steps] == pytest.approx(
         [1.2, 0, 0, 0, 1.2, 0, 0, 0, 1.2, 0] * 2
@@ -322,7 +327,7 @@ def test_fit_shows_both_players_images_blurred_at_first():
 
 def test_fit_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(tmp_path):
     names, (net_D, net_G, batches) = fit_and_nets()
-    fit, settings = names['fit'], {'paired': True, 'gamma': 0.3}
+    fit, settings = names['fit'], {'loss': PAIRED, 'gamma': 0.3}
     start = net_D.state_dict(), net_G.state_dict()
 
     def run(**more):
@@ -359,6 +364,7 @@ def test_blur_is_scipys_gaussian_filter(sigma):
     assert d2l.blur(X, -1) is X
 
 
+@pytest.mark.slow
 def test_the_comparison_at_the_books_size_runs_by_itself(tmp_path, monkeypatch, capsys):
     """The cell that waits for a CUDA GPU, on the CPU: the same lines, few and small images."""
     folder = d2l.sprites(64, 0, tmp_path / 'pokemon')

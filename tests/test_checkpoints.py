@@ -1,5 +1,6 @@
 """A run on disk: resumed as if it had never stopped, whole or not at all, strangers refused."""
 
+import os
 import pickle
 import signal
 import subprocess
@@ -119,7 +120,7 @@ def test_a_flipped_bit_in_a_weight_is_refused(saved):
 
 def test_text_and_pictures_are_refused(tmp_path):
     (tmp_path / 'notes.pt').write_text('my notes')
-    refused(tmp_path / 'notes.pt', make_run(), 'not a checkpoint')
+    refused(tmp_path / 'notes.pt', make_run(), 'no checkpoint')
 
 
 def test_another_pytorch_file_is_refused(tmp_path):
@@ -180,6 +181,21 @@ def test_what_cannot_be_saved_leaves_the_old_file(saved):
     assert list(saved.parent.iterdir()) == [saved]
 
 
+def test_a_folder_is_not_replaced_by_a_file(saved):
+    with pytest.raises(OSError):
+        d2l.save_checkpoint(saved.parent, make_run())
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_the_bytes_reach_the_disk_before_the_name(saved, monkeypatch):
+    calls = []
+    for name in ('fsync', 'replace'):
+        call = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, f=call: (calls.append(n), f(*a)))
+    d2l.save_checkpoint(saved, make_run())
+    assert calls == ['fsync', 'replace']
+
+
 def test_a_full_disk_leaves_the_old_file(saved):
     resource = pytest.importorskip('resource')
     whole = saved.read_bytes()
@@ -205,6 +221,7 @@ for k in range(10**9):
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_saving_leaves_a_whole_file(tmp_path):
     path, unfinished = tmp_path / 'run.pt', 0
     for k in range(5):

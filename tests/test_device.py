@@ -89,17 +89,38 @@ def test_mixed_precision_is_the_same_step_to_three_digits():
 def test_mixed_precision_acts_where_the_device_gains_and_nowhere_else(monkeypatch):
     layer, X = nn.Linear(4, 4), torch.ones(2, 4)
     for unit, gains in (('amx_bf16', True), ('avx512_bf16', True), ('avx512_f', False)):
-        monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda unit=unit: {unit: True})
+        monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda u=unit: {u: True}, raising=False)
         with d2l.mixed_precision('cpu'):
             assert layer(X).dtype == (torch.bfloat16 if gains else torch.float32)
     with d2l.mixed_precision('mps'):
         assert layer(X).dtype == torch.float32
 
 
+def test_mixed_precision_stays_away_where_pytorch_does_not_know_the_cpu(monkeypatch):
+    monkeypatch.delattr(torch.cpu, 'get_capabilities', raising=False)
+    with d2l.mixed_precision('cpu'):
+        assert nn.Linear(4, 4)(torch.ones(2, 4)).dtype == torch.float32
+
+
 def test_mixed_precision_sees_a_weight_that_a_step_has_changed(monkeypatch):
-    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {'amx_bf16': True})
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {'amx_bf16': True}, raising=False)
     layer, X = nn.Linear(4, 4), torch.ones(2, 4)
     with d2l.mixed_precision('cpu'):
         before = layer(X)
         layer.weight.data.add_(1)
         assert torch.allclose(layer(X) - before, torch.tensor(4.0, dtype=torch.bfloat16), atol=0.1)
+
+
+def test_seed_everything_starts_each_generator_as_its_own_seed_does():
+    d2l.seed_everything(11)
+    seen = random.random(), np.random.rand(), torch.rand(1).item()
+    generators = random.Random(11), np.random.RandomState(11), torch.Generator().manual_seed(11)
+    mine = generators[0].random(), generators[1].rand(), torch.rand(1, generator=generators[2])
+    assert seen == (mine[0], mine[1], mine[2].item())
+
+
+def test_numpy_keeps_values_and_type():
+    x = torch.arange(6).reshape(2, 3)
+    assert d2l.numpy(x).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert d2l.numpy(x).dtype == np.int64
+    assert d2l.numpy(x.double().requires_grad_() * 2).dtype == np.float64

@@ -11,11 +11,12 @@ import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
 from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from PIL import Image
 
 import d2l_gan as d2l
-from d2l_gan.drawing import COLOURS
+from d2l_gan.drawing import COLOURS, STYLE, LiveFigure
 
 
 @pytest.fixture(autouse=True)
@@ -165,10 +166,6 @@ def pixels(png):
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def frame(animator):
-    return pixels(animator._live.frame())
-
-
 @pytest.mark.parametrize(
     'change',
     [
@@ -183,27 +180,140 @@ def test_a_frame_shows_what_the_figure_shows(change):
     """Drawn in part or as a whole: the same picture, up to what overlaps at the axes' edge."""
     animator = d2l.Animator(xlim=[1, 5], legend=['a', 'b'], nrows=2, figsize=(4, 4))
     animator.axes[1].scatter([0, 1], [0, 1])
-    earlier = None
+    live, earlier = LiveFigure(animator.fig), None
     for k in range(1, 6):
         change(animator.axes[1], k)
         animator.add(k, (k % 3, k))
-        seen = frame(animator)
+        seen = pixels(live.frame())
         assert earlier is None or not np.array_equal(seen, earlier)
         earlier = seen
-    whole = pixels(animator._live.whole(dpi=100))
+    whole = pixels(live.whole(dpi=100))
     assert (np.abs(seen.astype(int) - whole).max(-1) > 64).mean() < 0.01
 
 
 def test_what_has_not_changed_is_not_drawn_again(monkeypatch):
     animator = d2l.Animator(xlim=[1, 50], nrows=2)
     points = animator.axes[1].scatter([0, 1], [0, 1])
-    whole, draw = [], animator._live._canvas.draw
-    monkeypatch.setattr(animator._live._canvas, 'draw', lambda: (whole.append(1), draw()))
+    live, whole, draw = LiveFigure(animator.fig), [], FigureCanvasAgg.draw
+    monkeypatch.setattr(FigureCanvasAgg, 'draw', lambda canvas: (whole.append(1), draw(canvas)))
     for k in range(1, 51):
         points.set_offsets([[0, 1], [1 / k, 0]])
         animator.add(k, 1 / k)
-        frame(animator)
-    assert len(whole) <= 10
+        live.frame()
+    assert 1 <= len(whole) <= 10
+
+
+@pytest.mark.parametrize('curve', [[0.0, 1.0, 0.0], [0.0], [2.0, -1.0, 0.0, 3.0]])
+def test_a_point_at_zero_is_a_point(curve):
+    """Of `plot` and of `Animator`, at x = 0 and at y = 0, given as numbers or as tensors."""
+    expected = list(range(len(curve))), curve
+    d2l.plot(expected[0], curve)
+    line = plt.gca().lines[0]
+    assert (list(line.get_xdata()), list(line.get_ydata())) == expected
+    for wrap in (float, torch.tensor, np.float32):
+        animator = d2l.Animator()
+        for x, y in enumerate(curve):
+            animator.add(x, (wrap(y), wrap(-y)))
+        for line, sign in zip(animator.lines, (1, -1), strict=True):
+            points = list(line.get_xdata()), [sign * y for y in line.get_ydata()]
+            assert points == expected
+
+
+@pytest.mark.parametrize(
+    ('values', 'curves'),
+    [
+        ([1, None, 3], 1), (torch.rand(4), 1), (torch.rand(3, 4), 3), (np.eye(2), 2),
+        ((torch.rand(2), [1, 2], np.ones(2)), 3), ([torch.tensor(1.0), 2, np.float32(3)], 1),
+    ],
+)  # fmt: skip
+def test_plot_counts_curves_as_the_shape_says(values, curves):
+    d2l.plot(values)
+    assert len(plt.gca().lines) == curves
+
+
+def test_plot_starts_again_with_the_styles_and_on_clean_axes():
+    axes = plt.subplots()[1]
+    for _ in range(2):
+        d2l.plot([1, 2], [[i, i] for i in range(5)], fmts=('-', ':'), axes=axes)
+    assert [line.get_linestyle() for line in axes.lines] == ['-', ':', '-', ':', '-']
+
+
+def test_set_axes_sets_what_it_is_given_and_leaves_the_rest():
+    axes = plt.subplots()[1]
+    axes.set(xlabel='old', ylabel='old', xlim=(3, 4), ylim=(5, 6))
+    d2l.set_axes(axes, None, None, None, None, 'linear', 'linear', None)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ('old', 'old')
+    assert (axes.get_xlim(), axes.get_ylim(), axes.get_legend()) == ((3, 4), (5, 6), None)
+    axes.plot([1, 2])
+    d2l.set_axes(axes, 'x', '', [2, 2], (1, 8), 'linear', 'log', [7])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ('x', '')
+    assert (axes.get_xlim(), axes.get_ylim()) == ((1.5, 2.5), (1, 8))
+    assert (axes.get_xscale(), axes.get_yscale()) == ('linear', 'log')
+    assert axes.get_legend().get_texts()[0].get_text() == '7'
+
+
+def test_set_figsize_brings_the_courses_style():
+    plt.rcdefaults()
+    plt.switch_backend('agg')
+    d2l.set_figsize()
+    assert list(plt.rcParams['figure.figsize']) == [3.5, 2.5]
+    assert all(plt.rcParams[name] == value for name, value in STYLE.items())
+
+
+def test_show_images_goes_row_by_row_at_its_scale_and_takes_extremes():
+    imgs = np.zeros((6, 2, 2))
+    imgs[:, 0, 0] = np.linspace(0, 1, 6)
+    axes = d2l.show_images(imgs, 2, 3, scale=2)
+    assert list(axes[0].figure.get_size_inches()) == [6, 4]
+    places = [ax.get_position() for ax in axes]
+    assert places[0].x0 < places[1].x0 < places[2].x0 and places[0].y0 > places[3].y0
+    with pytest.raises(ValueError, match='1, 3 or 4 channels'):
+        d2l.show_images(np.zeros((1, 4, 4, 2)), 1, 1)
+    with pytest.raises(ValueError, match='0 x 3 places'):
+        d2l.show_images(imgs, 0, 3)
+
+
+def test_animator_makes_room_only_where_a_point_lies_outside():
+    animator = d2l.Animator()
+    for x in range(4):
+        animator.add(x, (x, -x))
+    before = animator.axes[0].get_xlim(), animator.axes[0].get_ylim()
+    animator.add(3.1, (3, -3))
+    assert (animator.axes[0].get_xlim(), animator.axes[0].get_ylim()) == before
+    for x, y in ((3, -30), (3, 30), (-50, 1), (50, 1)):  # below, above, left, right
+        animator.add(x, (None, y))
+        (left, right), (low, high) = animator.axes[0].get_xlim(), animator.axes[0].get_ylim()
+        assert left <= x <= right and low <= y <= high
+
+
+def test_animator_takes_an_x_for_each_curve_and_counts():
+    animator = d2l.Animator(fmts=('--', ':'))
+    animator.add((0, 5), torch.tensor([1.0, 2.0]))
+    animator.add((1, 6), (3, 4))
+    assert [line.get_xydata().tolist() for line in animator.lines] == [
+        [[0, 1], [1, 3]], [[5, 2], [6, 4]],
+    ]  # fmt: skip
+    assert [line.get_linestyle() for line in animator.lines] == ['--', ':']
+    with pytest.raises(ValueError, match='one y per curve'):
+        animator.add((1, 2, 3), (1, 2))
+
+
+def test_a_live_figure_draws_in_the_order_of_depth_and_keeps_its_size():
+    """A frame is the whole at its own dpi; `whole` at twice the dpi has twice the pixels."""
+    fig = plt.figure(figsize=(2, 1), dpi=50)
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    low = ax.scatter([0.5], [0.5], s=4000, color='red', zorder=3)
+    ax.plot([0, 1], [0.5, 0.5], color='blue', linewidth=20, zorder=2)
+    live = LiveFigure(fig)
+    frame = pixels(live.frame())
+    assert frame.shape == (50, 100, 3)
+    assert frame[25, 50].tolist() == [255, 0, 0]
+    low.set_zorder(1)
+    assert pixels(live.frame())[25, 50].tolist() == [0, 0, 255]
+    assert pixels(live.whole(dpi=100)).shape == (100, 200, 3)
+    assert fig.dpi == 50
+    assert np.array_equal(pixels(live.frame()), pixels(live.whole(dpi=50)))
 
 
 def test_animator_says_that_there_are_no_epochs():
@@ -276,7 +386,9 @@ for i in range({n} + 1):
 
 
 def test_animator_updates_one_figure_in_place(kernel):
-    messages, status = run(kernel, LOOP.format(n=5, pause=0.5))
+    still = 'import time\nclock, time.perf_counter = time.perf_counter, lambda: 0.0\n'
+    code = still + LOOP.format(n=5, pause=0) + 'time.perf_counter = clock'
+    messages, status = run(kernel, code)  # a frame that takes no time is always due
     assert status == 'ok'
     kinds = [kind for kind, _ in messages if kind not in ('status', 'execute_input')]
     assert kinds == ['display_data'] + ['update_display_data'] * 6

@@ -6,14 +6,10 @@ That they run, and that their outputs are still true, is nbval's part.
 import ast
 import inspect
 import re
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 
 import d2l_gan as d2l
 
@@ -137,51 +133,5 @@ class TestNotebook:
 
 
 def test_the_first_chapter_saves_both_steps():
-    source = '\n'.join(cell.source for cell in code_cells(read(NOTEBOOKS[0])))
-    assert len(re.findall(r'#\s*@save', source)) >= 2
-    assert {'update_D', 'update_G'} <= set(definitions(source))
-
-
-def test_environment_yml_installs_the_project_and_nothing_else():
-    environment = yaml.safe_load((ROOT / 'environment.yml').read_text())
-    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
-    python, pip, from_pip = environment['dependencies']
-    assert python.replace(' ', '') == f'python{project["requires-python"]}'
-    assert pip == 'pip'
-    assert from_pip == {'pip': ['-e .[dev]']}
-
-
-def test_versions_are_ranges():
-    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
-    listed = project['dependencies'] + sum(project['optional-dependencies'].values(), [])
-    assert all('>=' in requirement and '==' not in requirement for requirement in listed)
-
-
-def test_importing_the_package_is_quick_and_loads_no_torchvision_or_widgets():
-    code = (
-        'import time, sys; start = time.perf_counter(); import torch, matplotlib.pyplot;'
-        'middle = time.perf_counter(); import d2l_gan; end = time.perf_counter();'
-        'heavy = {"torchvision", "ipywidgets", "IPython", "requests", "scipy"} & set(sys.modules);'
-        'print(end - middle, *heavy)'
-    )
-    tries = [
-        subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-        for _ in range(3)
-    ]
-    assert all(len(done.stdout.split()) == 1 for done in tries), tries[0].stdout + tries[0].stderr
-    assert min(float(done.stdout) for done in tries) < 0.3
-
-
-def test_workflow_runs_the_same_commands():
-    workflow = yaml.safe_load((ROOT / '.github/workflows/test.yml').read_text())
-    job = workflow['jobs']['test']
-    matrix = job['strategy']['matrix']
-    assert {'ubuntu-latest', 'macos-latest', 'windows-latest'} <= set(matrix['os'])
-    oldest = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['requires-python']
-    assert oldest.removeprefix('>=') in matrix['python']
-    assert len(matrix['python']) >= 2
-    assert 'schedule' in workflow[True]
-    steps = '\n'.join(step.get('run', '') for step in job['steps'])
-    assert 'make lint' in steps
-    assert 'make test' in steps
-    assert 'pytest' in steps
+    saved = [c.source for c in code_cells(read(NOTEBOOKS[0])) if re.search(r'#\s*@save', c.source)]
+    assert {'update_D', 'update_G'} <= set(definitions('\n'.join(saved)))

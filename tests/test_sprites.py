@@ -14,6 +14,8 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+import d2l_gan as d2l
+from d2l_gan import creatures
 from d2l_gan.sprites import HUES, KINDS, sprite_labels, sprites
 
 module = sys.modules['d2l_gan.sprites']  # the package's own `sprites` is the function
@@ -137,12 +139,35 @@ def test_recorded_hue_is_the_main_colour_of_the_head(pixels, samples):
 def test_windows_cut_nothing_off(monkeypatch):
     rng = np.random.default_rng(0)
     hues = rng.integers(len(HUES), size=200)
-    extremes = rng.integers(2, size=(200, len(module.TRAITS))) * 1.0
-    cropped = [module.draw(kind, hues, extremes) for kind in KINDS]
+    extremes = rng.integers(2, size=(200, len(creatures.TRAITS))) * 1.0
+    cropped = [creatures.draw(kind, hues, extremes) for kind in KINDS]
     for window in ('BODY', 'HEAD', 'FRONT', 'FACE'):
-        monkeypatch.setattr(module, window, np.s_[:, :, :, :])
+        monkeypatch.setattr(creatures, window, np.s_[:, :, :, :])
     for kind, before in zip(KINDS, cropped, strict=True):
-        assert (module.draw(kind, hues, extremes) == before).all(), kind
+        assert (creatures.draw(kind, hues, extremes) == before).all(), kind
+
+
+def test_a_fifth_kind_is_one_more_record(tmp_path, monkeypatch):
+    def owl_front(c, t, x, y):
+        c.part(creatures.ellipse(np.abs(x), y, 9, -17, 2.0, 4.0), c.dark)
+
+    owl = creatures.Kind(creatures.bunny_behind, creatures.BUTTON, owl_front)
+    monkeypatch.setitem(creatures.CREATURES, 'owl', owl)
+    assert KINDS == creatures.KINDS == ('bunny', 'cat', 'dragon', 'unicorn') == d2l.KINDS
+    kinds = tuple(sorted(creatures.CREATURES))  # as it is when the module is loaded
+    monkeypatch.setattr(module, 'KINDS', kinds)
+    root = sprites(80, 0, tmp_path / 'five')
+    dataset = ImageFolder(root)
+    assert dataset.classes == list(kinds) == ['bunny', 'cat', 'dragon', 'owl', 'unicorn']
+    labels = sprite_labels(dataset.samples)
+    assert (np.bincount(labels[0] * len(HUES) + labels[1], minlength=40) == 2).all()
+    with pytest.raises(ValueError, match='at least 40'):
+        sprites(39, 0, tmp_path / 'few')
+    same = np.zeros(8, int), np.full((8, len(creatures.TRAITS)), 0.5)
+    drawn = {kind: creatures.draw(kind, *same) for kind in kinds}
+    tufts = drawn['owl'] != drawn['bunny']
+    assert tufts[:, 10:22].any() and not tufts[:, 34:].any(), 'a bunny but for what lies in front'
+    assert sprites(80, 0, root) == root
 
 
 def test_two_thousand_take_seconds_and_are_found_at_once(tmp_path):
@@ -287,7 +312,7 @@ def test_a_wrong_number_is_named(value, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('value', [-1, 0.5, None])
+@pytest.mark.parametrize('value', [-1, 0.5, None, True])
 def test_a_wrong_seed_is_named(value, tmp_path):
     with pytest.raises(ValueError, match='seed: expected an int of at least 0') as error:
         sprites(32, value, tmp_path / 'x')

@@ -2,11 +2,14 @@
 
 import copy
 
+import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 from torch import nn
 
 import d2l_gan as d2l
+from d2l_gan.steps import at_rest, first_layer
 
 LR = 0.1
 
@@ -196,19 +199,111 @@ def test_he_init_restarts_batch_norm():
     assert torch.equal(norm.bias, torch.zeros(8))
 
 
-def test_r1_penalty_by_hand_and_for_training():
-    """For o = x^T M x the gradient is 2 M x (M symmetric), the penalty the mean of |2 M x|^2."""
-    M = torch.tensor([[1.0, 0.5], [0.5, -2.0]], requires_grad=True)
-    X = torch.randn(8, 2, requires_grad=True)
-    penalty = d2l.r1_penalty((X @ M * X).sum(1), X)
-    torch.testing.assert_close(penalty, (2 * X @ M).square().sum(1).mean())
-    penalty.backward()
-    assert M.grad.abs().sum() > 0
+def test_a_misfit_given_by_keyword_is_named_too():
+    net_D, net_G = linear_pair()
+    good, wide = torch.zeros(8, 2), torch.zeros(8, 3)
+    rest = {'net_D': net_D, 'net_G': net_G, 'loss': bce}
+    for X, Z, problem in (
+        (wide, good, 'X does not fit net_D'),
+        (good, wide, 'Z does not fit net_G'),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            d2l.update_D(trainer_D=sgd(net_D), Z=Z, X=X, **rest)
+        with pytest.raises(ValueError, match=problem):
+            d2l.update_D(X, Z, net_D, trainer_D=sgd(net_D), net_G=net_G, loss=bce)
+    with pytest.raises(ValueError, match='Z does not fit net_G'):
+        d2l.update_G(trainer_G=sgd(net_G), Z=wide, **rest)
+    with pytest.raises(TypeError, match='trainer_G'):
+        d2l.update_G(good, **rest)
 
 
-def test_pair_loss_by_hand():
-    winner, loser = torch.tensor([2.0, 0.0]), torch.tensor([1.0, 3.0])
-    expected = (
-        -(torch.sigmoid(torch.tensor(1.0)).log() + torch.sigmoid(torch.tensor(-3.0)).log()) / 2
+def test_a_step_by_keyword_is_the_step_by_place():
+    X, Z = torch.randn(8, 2), torch.randn(8, 2)
+    (D, G), (other_D, other_G) = linear_pair(), linear_pair()
+    given = {'loss': bce, 'net_G': other_G, 'net_D': other_D, 'Z': Z}
+    expected = d2l.update_D(X, Z, D, G, bce, sgd(D)), d2l.update_G(Z, D, G, bce, sgd(G))
+    found = (
+        d2l.update_D(trainer_D=sgd(other_D), X=X, **given),
+        d2l.update_G(trainer_G=sgd(other_G), **given),
     )
-    torch.testing.assert_close(d2l.pair_loss(winner, loser), expected)
+    assert torch.equal(torch.stack(found), torch.stack(expected))
+    assert same(weights(D), other_D) and same(weights(G), other_G)
+
+
+def test_explained_steps_may_name_their_arguments_as_they_like():
+    @d2l.explain_misfit
+    def step(real, noise, judge, painter):
+        """Judge both."""
+        return judge(real) + judge(painter(noise))
+
+    net_D, net_G = linear_pair()
+    assert (step.__name__, step.__doc__) == ('step', 'Judge both.')
+    with pytest.raises(ValueError, match='Z does not fit net_G'):
+        step(noise=torch.zeros(8, 3), real=torch.zeros(8, 2), painter=net_G, judge=net_D)
+
+
+def test_first_layer_is_the_first_of_the_kinds_asked_for():
+    linear, conv = nn.Linear(2, 3), nn.Conv2d(3, 4, 1)
+    net = nn.Sequential(nn.Sequential(nn.Tanh(), conv), linear, nn.Linear(3, 1))
+    assert first_layer(net, nn.Linear) is linear
+    assert first_layer(net, nn.Linear, nn.Conv2d) is conv
+    assert first_layer(net, nn.BatchNorm2d) is None
+    assert first_layer(linear, nn.Linear) is linear
+
+
+def test_at_rest_holds_every_module_and_gives_each_its_own_mode_back():
+    frozen = nn.BatchNorm1d(2).eval()
+    nets = nn.Sequential(nn.Dropout(), frozen), nn.BatchNorm1d(2)
+    modes = [m.training for net in nets for m in net.modules()]
+    averages = [v.clone() for net in nets for v in net.state_dict().values()]
+    X = torch.randn(8, 2)
+    with pytest.raises(KeyError), at_rest(*nets):
+        assert not any(m.training for net in nets for m in net.modules())
+        torch.testing.assert_close(nets[0](X), X, rtol=1e-4, atol=1e-4)  # no dropout, averages 0, 1
+        nets[1](X)
+        raise KeyError
+    assert [m.training for net in nets for m in net.modules()] == modes
+    after = [v for net in nets for v in net.state_dict().values()]
+    assert all(torch.equal(a, b) for a, b in zip(averages, after, strict=True))
+
+
+@pytest.mark.parametrize('sigma', [0.2, 0.5, 2.0])
+def test_blur_agrees_with_a_weighted_mean_in_loops(sigma):
+    """Weights exp(-distance^2 / 2 sigma^2) along each axis; those inside add up to 1."""
+    X = np.random.default_rng(0).random((2, 3, 5, 7))
+
+    def along_last(A):
+        out = np.empty_like(A)
+        for i in range(A.shape[-1]):
+            bell = np.exp(-((np.arange(A.shape[-1]) - i) ** 2) / (2 * sigma**2))
+            out[..., i] = (A * bell).sum(-1) / bell.sum()
+        return out
+
+    expected = along_last(along_last(X).swapaxes(2, 3)).swapaxes(2, 3)
+    found = d2l.blur(torch.as_tensor(X, dtype=torch.float32), sigma)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    narrow = torch.as_tensor(X)
+    assert d2l.blur(narrow, 0.19) is narrow
+
+
+def test_blur_agrees_with_scipy_away_from_the_edge():
+    X = torch.rand(1, 1, 32, 32)
+    expected = scipy.ndimage.gaussian_filter(X[0, 0].numpy(), 1.5, truncate=6)
+    torch.testing.assert_close(
+        d2l.blur(X, 1.5)[0, 0, 9:-9, 9:-9], torch.as_tensor(expected)[9:-9, 9:-9]
+    )
+
+
+@pytest.mark.parametrize(
+    ('layer', 'fan_in'),
+    [
+        (nn.Conv2d(8, 64, 3), 8 * 9),
+        (nn.ConvTranspose2d(8, 64, 4, 2, 1), 8 * 4),
+        (nn.ConvTranspose2d(96, 64, 4), 96),
+    ],
+)
+def test_he_init_draws_with_variance_2_over_fan_in(layer, fan_in):
+    torch.manual_seed(0)
+    d2l.he_init(nn.Sequential(layer))
+    assert (layer.weight.var() * fan_in).item() == pytest.approx(2, rel=0.1)
+    assert abs(layer.weight.mean().item()) < 0.01

@@ -1,5 +1,6 @@
 """Timer and Accumulator."""
 
+import math
 import time
 import warnings
 
@@ -41,7 +42,8 @@ def test_timer_waits_for_the_device_before_it_reads(monkeypatch, given):
     """No accelerator here: what is tested is that the wait comes first, and on which device."""
     events = []
     current = torch.device('cuda:0')
-    monkeypatch.setattr(torch.accelerator, 'current_accelerator', lambda **_: current)
+    monkeypatch.setattr(torch.accelerator, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.accelerator, 'current_accelerator', lambda: current)
     monkeypatch.setattr(torch.accelerator, 'synchronize', lambda d: events.append(str(d)))
     monkeypatch.setattr(time, 'perf_counter', lambda: events.append('clock') or 0.0)
     d2l.Timer(given).stop()
@@ -106,3 +108,37 @@ def test_accumulator_says_what_it_expected():
         d2l.Accumulator(1).add(torch.zeros(3))
     with pytest.raises(ValueError, match='n must be at least 1'):
         d2l.Accumulator(0)
+
+
+def test_timer_adds_up_many_laps_as_a_loop_does(monkeypatch):
+    ticks = iter([0.0, 1.0, 5.0, 7.0, 7.5, 8.0, 100.0])  # the last lap was not started anew
+    monkeypatch.setattr(time, 'perf_counter', lambda: next(ticks))
+    timer = d2l.Timer()
+    laps = [timer.stop()]
+    for _ in range(2):
+        timer.start()
+        laps.append(timer.stop())
+    laps.append(timer.stop())
+    assert timer.times == laps == [1.0, 2.0, 0.5, 92.5]
+    assert (timer.sum(), timer.avg()) == (96.0, 24.0)
+    assert timer.cumsum() == [1.0, 3.0, 3.5, 96.0]
+    assert all(type(seconds) is float for seconds in timer.cumsum())
+
+
+def test_timer_does_not_wait_for_a_device_that_is_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, 'synchronize', lambda d: pytest.fail('waited'))
+    assert d2l.Timer('cpu').stop() >= 0
+
+
+def test_accumulator_agrees_with_exact_sums():
+    """Against `math.fsum`, numbers and tensors mixed, anew after a reset."""
+    rows = torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    metric = d2l.Accumulator(3)
+    assert len(metric) == 3
+    for _ in range(2):
+        for i, (a, b, c) in enumerate(rows):
+            metric.add(a, b.item(), c if i % 2 else c.item())
+        for k in range(3):
+            assert metric[k] == pytest.approx(math.fsum(rows[:, k].tolist()), abs=1e-12)
+        metric.reset()
+        assert [*map(metric.__getitem__, range(3))] == [0, 0, 0]

@@ -1,7 +1,7 @@
 """The picture of the lab: the plane of points on the left, the record of the game on the right."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,9 +9,16 @@ from matplotlib import rc_context
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.quiver import Quiver
 from torch import Tensor, nn
 
 from d2l_gan.drawing import COLOURS, STYLE, LiveFigure
+
+CURVES = (
+    {'loss_D': 'loss of D', 'loss_G': 'loss of G'},
+    {'D_real': 'D(x)', 'D_fake': 'D(G(z))'},
+    {'KL': 'KL', 'W2': 'W2'},
+)
 
 
 class Painter:
@@ -40,21 +47,17 @@ class Painter:
         self.fake = self.plane.scatter(
             [], [], s=12, color=COLOURS[1], marker='^', label='generated', zorder=3
         )
-        self.arrows = None
-        self.threads = self.plane.add_collection(
-            LineCollection([], colors='black', linewidths=0.6, zorder=1)
-        )
+        self.arrows: Quiver | None = None
+        self.mesh_lines = LineCollection([], colors='black', linewidths=0.6, zorder=1)
+        self.plane.add_collection(self.mesh_lines)
         # Beside the field, which would cover it.
         self.plane.legend(loc='lower left', bbox_to_anchor=(0, 0.99), ncols=2)
         self.lines = {}
-        panels = (
-            (('loss_D', 'loss of D', '-'), ('loss_G', 'loss of G', '--')),
-            (('D_real', 'D(x)', '-'), ('D_fake', 'D(G(z))', '--')),
-            (('KL', 'KL', '-'), ('W2', 'W2', '--')),
-        )
         self.panels = [fig.add_subplot(places[row, 1]) for row in range(3)]
-        for ax, names in zip(self.panels, panels, strict=True):
-            for colour, (key, label, style) in zip(COLOURS[2:], names, strict=False):
+        for ax, names in zip(self.panels, CURVES, strict=True):
+            for (key, label), colour, style in zip(
+                names.items(), COLOURS[2:4], ('-', '--'), strict=True
+            ):
                 self.lines[key] = ax.plot([], [], style, color=colour, label=label)[0]
             ax.legend(loc='upper right', ncols=2, fontsize=8, frameon=True)
         losses, opinions, distances = self.panels
@@ -68,9 +71,8 @@ class Painter:
         for ax in self.panels[:2]:
             ax.tick_params(labelbottom=False)
         self.live, self.fig = LiveFigure(fig), fig
-        self.frame_of = None
-        lines = torch.linspace(-2, 2, 9)
-        along = torch.linspace(-2, 2, 25)
+        self.frame_of: Tensor | None = None
+        lines, along = torch.linspace(-2, 2, 9), torch.linspace(-2, 2, 25)
         mesh = torch.cartesian_prod(lines, along).reshape(9, 25, 2)
         self.mesh = torch.cat([mesh, mesh.flip(-1)]).to(device) if latent_dim == 2 else None
 
@@ -78,8 +80,7 @@ class Painter:
         """Move both clouds, and the arrows: `pull` (n, 2), the gradient at each generated point."""
         if self.frame_of is None or not torch.equal(self.frame_of, real):
             self._frame(real)
-        pull = pull * self.width / 2
-        reach = self.longest * self.width
+        pull, reach = pull * self.width / 2, self.longest * self.width
         pull = pull * (reach / (reach + pull.norm(dim=1, keepdim=True)))  # none is longer
         self.real.set_offsets(real.cpu())
         self.fake.set_offsets(fake.cpu())
@@ -113,12 +114,12 @@ class Painter:
     def grid(self, net_G: nn.Module | None) -> None:
         """Send the grid of z through G, or show none."""
         if net_G is None or self.mesh is None:
-            self.threads.set_segments([])
+            self.mesh_lines.set_segments([])
         else:
             bent = net_G(self.mesh.reshape(-1, 2)).reshape(self.mesh.shape)
-            self.threads.set_segments(bent.cpu().numpy())
+            self.mesh_lines.set_segments(bent.cpu().numpy())
 
-    def curves(self, history, at: int) -> None:
+    def curves(self, history: Sequence[Mapping[str, float]], at: int) -> None:
         """Draw the record, and mark the moment that is shown."""
         steps = [record['step'] for record in history]
         for key, line in self.lines.items():

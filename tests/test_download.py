@@ -1,8 +1,8 @@
-"""The data module, against a real server on this machine, real processes and real kills."""
+"""Downloads and archives, against a real server on this machine, real processes, real kills."""
 
+import errno
 import hashlib
 import io
-import multiprocessing
 import os
 import re
 import shutil
@@ -16,12 +16,14 @@ import zipfile
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
+import pooch
 import pytest
-import torch
 
-from d2l_gan import data
+import d2l_gan  # noqa: F401
 
+module = sys.modules['d2l_gan.download']  # the package's own `download` is the function
 ROOT = Path(__file__).parents[1]
 BODY = bytes(range(256)) * 1200
 SHA1 = hashlib.sha1(BODY).hexdigest()
@@ -80,9 +82,9 @@ def folder(tmp_path, monkeypatch):
     """A data folder of the test's own, and little patience."""
     monkeypatch.setenv('D2L_GAN_DATA', str(tmp_path / 'data'))
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-    monkeypatch.setattr(data, 'TIMEOUT', (2, 0.3))
-    monkeypatch.setattr(data, 'PAUSES', (0.01, 0.01))
-    monkeypatch.setattr(data, 'DATA_HUB', dict(data.DATA_HUB))
+    monkeypatch.setattr(module, 'TIMEOUT', (2, 0.3))
+    monkeypatch.setattr(pooch.core, 'time', SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(module, 'DATA_HUB', dict(module.DATA_HUB))
     return tmp_path / 'data'
 
 
@@ -114,7 +116,7 @@ def listing(folder):
 
 def start(code, *args):
     """Another Python process, as another notebook's kernel would be."""
-    code = 'import sys\nfrom d2l_gan import data\n' + code
+    code = 'import sys, d2l_gan\nmodule = sys.modules["d2l_gan.download"]\n' + code
     pipe = subprocess.PIPE
     command = [sys.executable, '-c', code, *map(str, args)]
     return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
@@ -132,26 +134,54 @@ def wait_for(condition, seconds=30):
 
 def test_download_keeps_the_file_and_asks_once(server, folder, capfd):
     server.routes['/good.bin'] = BODY
-    data.DATA_HUB['good'] = (server.url + '/good.bin', SHA1)
-    name = data.download('good')
+    module.DATA_HUB['good'] = (server.url + '/good.bin', SHA1)
+    name = module.download('good')
     assert isinstance(name, str) and name == str(folder / 'good.bin')
     assert Path(name).read_bytes() == BODY
     out, err = capfd.readouterr()
     assert out == '' and err.count('\n') == 1, 'a progress bar and nothing else'
     assert all(line.startswith('good.bin:') for line in err.split('\r') if line)
     assert 'good.bin: 100%' in err and '307k/307k' in err
-    assert data.download('good') == name and data.download(server.url + '/good.bin') == name
-    assert data.download('good', folder / 'other') == str(folder / 'other' / 'good.bin')
+    assert module.download('good') == name and module.download(server.url + '/good.bin') == name
+    assert module.download('good', folder / 'other') == str(folder / 'other' / 'good.bin')
     assert server.hits['/good.bin'] == 2
     assert capfd.readouterr().err.count('100%') == 1, 'no bar for a file that is there'
     assert listing(folder) == ['good.bin', 'other'] and listing(folder / 'other') == ['good.bin']
+
+
+def test_a_fresh_process_shows_a_bar_and_no_log(server, folder):
+    seen = []
+
+    def answer(handler, _):
+        seen.append(handler.headers['Accept-Encoding'])
+        handler.send(BODY)
+
+    server.routes['/good.bin'] = answer
+    code = 'print(module.download(sys.argv[1]))'
+    out, err = start(code, server.url + '/good.bin').communicate(timeout=60)
+    assert out == f'{folder / "good.bin"}\n'
+    assert all(line.startswith('good.bin:') for line in re.split('[\r\n]', err) if line), err
+    assert seen == ['identity'], "compressed on the way, the length would not be the file's"
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='modes are a Unix thing')
+def test_a_shared_folder_can_be_read_by_all(server, folder):
+    server.routes['/pets.zip'] = pack('.zip', FILES)
+    module.DATA_HUB['pets'] = (server.url + '/pets.zip', None)
+    before = os.umask(0o022)
+    try:
+        module.download_extract('pets')
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.rglob('*')}
+    assert modes['pets.zip'] == modes['1.txt'] == 0o644 and modes['pets'] == modes['a'] == 0o755
 
 
 @pytest.mark.parametrize('sha1', [SHA1, SHA1.upper(), None])
 def test_download_takes_addresses_and_hashes_as_people_write_them(server, folder, sha1):
     server.routes['/good%20one.bin?v=2'] = BODY
     for _ in range(2):
-        name = data.download(server.url + '/good%20one.bin?v=2#x', sha1_hash=sha1)
+        name = module.download(server.url + '/good%20one.bin?v=2#x', sha1_hash=sha1)
         assert name == str(folder / 'good one.bin') and Path(name).read_bytes() == BODY
     assert server.hits.total() == 1
 
@@ -159,30 +189,36 @@ def test_download_takes_addresses_and_hashes_as_people_write_them(server, folder
 def test_download_refuses_a_file_with_the_wrong_hash(server, folder):
     server.routes['/bad.bin'] = b'something else'
     got = hashlib.sha1(b'something else').hexdigest()
-    with pytest.raises(data.DownloadError, match=f'{SHA1} expected, {got} received'):
-        data.download(server.url + '/bad.bin', sha1_hash=SHA1)
-    assert listing(folder) == [] and server.hits['/bad.bin'] == 1
+    with pytest.raises(module.DownloadError, match=f'sha1:{SHA1} but got {got}'):
+        module.download(server.url + '/bad.bin', sha1_hash=SHA1)
+    assert listing(folder) == [] and server.hits['/bad.bin'] == 3
+
+
+def test_a_hash_that_is_given_goes_before_the_known_one(server):
+    server.routes['/good.bin'] = BODY
+    module.DATA_HUB['good'] = (server.url + '/good.bin', '0' * 40)
+    assert Path(module.download('good', sha1_hash=SHA1)).read_bytes() == BODY
 
 
 def test_download_replaces_a_cached_file_with_the_wrong_hash(server, folder):
     server.routes['/good.bin'] = BODY
     folder.mkdir()
     (folder / 'good.bin').write_bytes(BODY[:-1])
-    data.download(server.url + '/good.bin', sha1_hash=SHA1)
+    module.download(server.url + '/good.bin', sha1_hash=SHA1)
     assert (folder / 'good.bin').read_bytes() == BODY and listing(folder) == ['good.bin']
 
 
 @pytest.mark.parametrize('sha1', [SHA1, None])
 def test_download_never_keeps_a_body_that_was_cut_short(server, folder, sha1):
     server.routes['/cut.bin'] = lambda handler, _: handler.send(BODY[:-7], len(BODY))
-    with pytest.raises(data.DownloadError, match='cut.bin could not be fetched'):
-        data.download(server.url + '/cut.bin', sha1_hash=sha1)
+    with pytest.raises(module.DownloadError, match='cut.bin could not be fetched'):
+        module.download(server.url + '/cut.bin', sha1_hash=sha1)
     assert listing(folder) == [] and server.hits['/cut.bin'] == 3
 
 
 def test_download_takes_a_404_as_final_and_names_it(server, folder):
-    with pytest.raises(data.DownloadError, match=r'/no.bin answered with HTTP status 404') as info:
-        data.download(server.url + '/no.bin')
+    with pytest.raises(module.DownloadError, match='/no.bin .* fetched: HTTP status 404') as info:
+        module.download(server.url + '/no.bin')
     assert listing(folder) == [] and server.hits['/no.bin'] == 1
     for way_out in (str(folder / 'no.bin'), 'D2L_GAN_DATA', 'd2l.sprites()'):
         assert way_out in str(info.value)
@@ -194,14 +230,14 @@ def test_download_tries_again_after_what_may_pass(server, status):
         handler.send_error(status) if hits < 3 else handler.send(BODY)
 
     server.routes['/tired.bin'] = answer
-    assert Path(data.download(server.url + '/tired.bin', sha1_hash=SHA1)).read_bytes() == BODY
+    assert Path(module.download(server.url + '/tired.bin', sha1_hash=SHA1)).read_bytes() == BODY
     assert server.hits['/tired.bin'] == 3
 
 
 def test_download_gives_up_after_three_tries(server, folder):
     server.routes['/down.bin'] = lambda handler, _: handler.send_error(500)
-    with pytest.raises(data.DownloadError, match='HTTP status 500'):
-        data.download(server.url + '/down.bin')
+    with pytest.raises(module.DownloadError, match='HTTP status 500'):
+        module.download(server.url + '/down.bin')
     assert server.hits['/down.bin'] == 3 and listing(folder) == []
 
 
@@ -214,8 +250,8 @@ def test_download_leaves_a_server_that_stalls(server, folder):
 
     server.routes['/stall.bin'] = stall
     begin = time.monotonic()
-    with pytest.raises(data.DownloadError, match='timed out'):
-        data.download(server.url + '/stall.bin', sha1_hash=SHA1)
+    with pytest.raises(module.DownloadError, match='timed out'):
+        module.download(server.url + '/stall.bin', sha1_hash=SHA1)
     done.set()
     assert 0.9 < time.monotonic() - begin < 3
     assert server.hits['/stall.bin'] == 3 and listing(folder) == []
@@ -231,31 +267,31 @@ def test_download_recovers_from_a_reset_and_a_cut(server):
             handler.send(BODY)
 
     server.routes['/reset.bin'] = answer
-    assert Path(data.download(server.url + '/reset.bin')).read_bytes() == BODY
+    assert Path(module.download(server.url + '/reset.bin')).read_bytes() == BODY
 
 
 def test_download_without_a_network_uses_what_is_there(folder):
     with socket.socket() as closed:
         closed.bind(('127.0.0.1', 0))
         url = f'http://127.0.0.1:{closed.getsockname()[1]}/good.bin'
-    with pytest.raises(data.DownloadError) as info:
-        data.download(url, sha1_hash=SHA1)
+    with pytest.raises(module.DownloadError) as info:
+        module.download(url, sha1_hash=SHA1)
     for way_out in (str(folder / 'good.bin'), 'D2L_GAN_DATA', 'd2l.sprites()'):
         assert way_out in str(info.value)
     (folder / 'good.bin').write_bytes(b'copied badly')
-    with pytest.raises(data.DownloadError, match='The file there now has the SHA-1'):
-        data.download(url, sha1_hash=SHA1)
-    assert data.download(url) == str(folder / 'good.bin')
+    with pytest.raises(module.DownloadError, match='found there: SHA-1 [0-9a-f]{40}'):
+        module.download(url, sha1_hash=SHA1)
+    assert module.download(url) == str(folder / 'good.bin')
     (folder / 'good.bin').write_bytes(BODY)
-    assert data.download(url, sha1_hash=SHA1) == str(folder / 'good.bin')
+    assert module.download(url, sha1_hash=SHA1) == str(folder / 'good.bin')
 
 
 def test_download_names_what_it_knows_when_asked_for_something_else(folder):
     with pytest.raises(ValueError, match="'pokeman' is neither .* knows pokemon"):
-        data.download('pokeman')
+        module.download('pokeman')
     for url in ('http://127.0.0.1:1/', 'http://127.0.0.1:1/%2e%2e', 'http://127.0.0.1:1/..%2F..'):
         with pytest.raises(ValueError, match='does not end in the name of a file'):
-            data.download(url)
+            module.download(url)
     assert not folder.exists()
 
 
@@ -270,22 +306,17 @@ def test_download_survives_a_kill_in_the_middle(server, folder):
         handler.wfile.write(BODY[200_000:])
 
     server.routes['/good.bin'] = dribble
-    process = start('data.download(sys.argv[1])', server.url + '/good.bin')
+    process = start('module.download(sys.argv[1])', server.url + '/good.bin')
     wait_for(half_way.is_set)
-    wait_for(lambda: any(path.stat().st_size for path in folder.glob('*/good.bin')))
+    wait_for(lambda: any(path.stat().st_size for path in folder.glob('tmp*')))
     process.kill()
     process.communicate()
     go_on.set()
     (left,) = listing(folder)
-    assert left.startswith('.d2l-'), 'the killed process leaves its temporary folder only'
-    name = data.download(server.url + '/good.bin')  # no hash: only the name can be trusted
+    assert left.startswith('tmp'), "the killed process leaves pooch's temporary file only"
+    name = module.download(server.url + '/good.bin')  # no hash: only the name can be trusted
     assert Path(name).read_bytes() == BODY
-    assert listing(folder) == [left, 'good.bin'], 'a young temporary folder may be in use'
-    old = time.time() - data.ABANDONED - 1
-    os.utime(folder / left, (old, old))
-    Path(name).unlink()
-    data.download(server.url + '/good.bin')
-    assert listing(folder) == ['good.bin'], 'an old one is cleared away'
+    assert listing(folder) == ['good.bin', left]
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='limits of a process are a Unix thing')
@@ -295,11 +326,11 @@ def test_a_full_disk_is_named_and_nothing_is_left(server, folder):
     code = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-for get, name in (data.download, '/large.bin'), (data.download_extract, '/large.zip'):
-    data.DATA_HUB['it'] = (sys.argv[1] + name, None)
+for get, name in (module.download, '/large.bin'), (module.download_extract, '/large.zip'):
+    module.DATA_HUB['it'] = (sys.argv[1] + name, None)
     try:
         get('it')
-    except data.DownloadError as error:
+    except module.DownloadError as error:
         print(error)
 """
     out, err = start(code, server.url).communicate(timeout=30)
@@ -311,35 +342,49 @@ for get, name in (data.download, '/large.bin'), (data.download_extract, '/large.
     assert listing(folder) == ['large.zip']
 
 
+@pytest.mark.parametrize(
+    'error', [PermissionError('pooch raises it without a number'), OSError(errno.EROFS, 'closed')]
+)
+def test_a_closed_folder_is_named(server, monkeypatch, error):
+    server.routes['/good.bin'] = BODY
+
+    def closed(*args):
+        raise error
+
+    monkeypatch.setattr(pooch.core, 'make_local_storage', closed)
+    with pytest.raises(module.DownloadError, match='good.bin .* no permission .* D2L_GAN_DATA'):
+        module.download(server.url + '/good.bin')
+
+
 @pytest.mark.skipif(
     not hasattr(os, 'geteuid') or os.geteuid() == 0, reason='root may write anywhere'
 )
 def test_a_folder_that_is_read_only_is_named(server, folder):
     server.routes['/good.bin'] = BODY
     folder.mkdir(mode=0o500)
-    with pytest.raises(data.DownloadError, match='no permission .* D2L_GAN_DATA'):
-        data.download(server.url + '/good.bin')
+    with pytest.raises(module.DownloadError, match='no permission .* D2L_GAN_DATA'):
+        module.download(server.url + '/good.bin')
 
 
 def test_the_data_folder_is_the_cache_folder_or_what_the_variable_says(monkeypatch, tmp_path):
-    assert data.data_folder() == tmp_path / 'data'
+    assert module.data_folder() == tmp_path / 'data'
     monkeypatch.setenv('D2L_GAN_DATA', '~/course')
-    assert data.data_folder() == Path.home() / 'course'
+    assert module.data_folder() == Path.home() / 'course'
     monkeypatch.delenv('D2L_GAN_DATA')
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    assert data.data_folder().name == 'd2l_gan' or sys.platform == 'win32'
+    assert module.data_folder().name == 'd2l_gan' or sys.platform == 'win32'
     if sys.platform == 'linux':
-        assert data.data_folder() == tmp_path / 'cache' / 'd2l_gan'
+        assert module.data_folder() == tmp_path / 'cache' / 'd2l_gan'
 
 
 def test_the_books_bucket_is_asked_over_https_and_others_as_written(folder):
-    assert data.DATA_URL == 'http://d2l-data.s3-accelerate.amazonaws.com/'
+    assert module.DATA_URL == 'http://d2l-data.s3-accelerate.amazonaws.com/'
     secure = 'https://d2l-data.s3-accelerate.amazonaws.com/pokemon.zip'
     sha1 = 'c065c0e2593b8b161a2d7873e42418bf6a21106c'
-    assert data._locate('pokemon') == (secure, sha1, folder / 'pokemon.zip')
-    assert data._locate(data.DATA_URL + 'pokemon.zip')[0] == secure
-    assert data._locate(secure)[0] == secure
-    assert data._locate('http://127.0.0.1/x.zip')[0] == 'http://127.0.0.1/x.zip'
+    assert module._locate('pokemon') == (secure, sha1, folder / 'pokemon.zip')
+    assert module._locate(module.DATA_URL + 'pokemon.zip')[0] == secure
+    assert module._locate(secure)[0] == secure
+    assert module._locate('http://127.0.0.1/x.zip')[0] == 'http://127.0.0.1/x.zip'
 
 
 # Unpacking
@@ -349,8 +394,8 @@ def test_the_books_bucket_is_asked_over_https_and_others_as_written(folder):
 @pytest.mark.parametrize('top', ['', 'pets/'])
 def test_each_kind_unpacks_to_the_folder_of_its_name(server, folder, kind, top):
     server.routes['/pets' + kind] = pack(kind, {top + name: x for name, x in FILES.items()})
-    data.DATA_HUB['animals'] = (server.url + '/pets' + kind, None)
-    name = data.download_extract('animals')
+    module.DATA_HUB['animals'] = (server.url + '/pets' + kind, None)
+    name = module.download_extract('animals')
     assert isinstance(name, str) and name == str(folder / 'pets')
     assert tree(name) == FILES
     assert listing(folder) == ['.pets.sha1', 'pets', 'pets' + kind]
@@ -370,8 +415,8 @@ def test_each_kind_unpacks_to_the_folder_of_its_name(server, folder, kind, top):
 )
 def test_the_folder_is_the_one_meant(server, folder, members, wanted, expected):
     server.routes['/pets.zip'] = pack('.zip', dict.fromkeys(members, b''))
-    data.DATA_HUB['pets'] = (server.url + '/pets.zip', None)
-    name = data.download_extract('pets', wanted)
+    module.DATA_HUB['pets'] = (server.url + '/pets.zip', None)
+    name = module.download_extract('pets', wanted)
     assert name == os.path.join(folder, wanted or 'pets')
     assert sorted(tree(name)) == expected
 
@@ -381,14 +426,14 @@ def test_a_second_call_does_no_work_and_a_new_archive_is_unpacked_anew(server, f
         body = pack('.tar.gz', {f'pets/{number}': b'x'})
         server.routes[f'/{number}/pets.tar.gz'] = body
         sha1 = hashlib.sha1(body).hexdigest()
-        data.DATA_HUB['pets'] = (f'{server.url}/{number}/pets.tar.gz', sha1)
-        name = data.download_extract('pets')
+        module.DATA_HUB['pets'] = (f'{server.url}/{number}/pets.tar.gz', sha1)
+        name = module.download_extract('pets')
         assert listing(Path(name)) == [str(number)], 'nothing of the old one is left'
         (Path(name) / 'mine').write_text('a sign that nobody has been here')
         with monkeypatch.context() as patch:
-            patch.setattr(data, '_unpack', None)
-            patch.setattr(data, '_workshop', None)
-            assert data.download_extract('pets') == name
+            patch.setattr(module, '_unpack', None)
+            patch.setattr(module, 'put_in_place', None)
+            assert module.download_extract('pets') == name
         assert (Path(name) / 'mine').exists()
         assert server.hits[f'/{number}/pets.tar.gz'] == 1
     assert listing(folder) == ['.pets.sha1', 'pets', 'pets.tar.gz']
@@ -396,27 +441,33 @@ def test_a_second_call_does_no_work_and_a_new_archive_is_unpacked_anew(server, f
 
 def test_a_folder_of_somebody_else_is_left_alone(server, folder):
     server.routes['/pets.zip'] = pack('.zip', FILES)
-    data.DATA_HUB['pets'] = (server.url + '/pets.zip', None)
+    module.DATA_HUB['pets'] = (server.url + '/pets.zip', None)
     (folder / 'pets').mkdir(parents=True)
     (folder / 'pets' / 'thesis.txt').write_text('mine')
-    with pytest.raises(data.DownloadError, match='move it away'):
-        data.download_extract('pets')
+    with pytest.raises(module.DownloadError, match='move it away'):
+        module.download_extract('pets')
     assert tree(folder / 'pets') == {'thesis.txt': b'mine'}
 
 
 def test_unpacking_survives_a_kill_in_the_middle(server, folder):
     files = {f'pets/{number:04}.txt': b'x' for number in range(6000)}
     server.routes['/pets.zip'] = pack('.zip', files)
-    data.DATA_HUB['pets'] = (server.url + '/pets.zip', None)
-    code = "data.DATA_HUB['pets'] = (sys.argv[1], None)\ndata.download_extract('pets')"
+    module.DATA_HUB['pets'] = (server.url + '/pets.zip', None)
+    code = "module.DATA_HUB['pets'] = (sys.argv[1], None)\nmodule.download_extract('pets')"
     process = start(code, server.url + '/pets.zip')
     wait_for(lambda: any(folder.glob('.d2l-*/content/pets/0100.txt')))
     process.kill()
     process.communicate()
     (half,) = folder.glob('.d2l-*/content/pets')
     assert 100 < len(listing(half)) < 6000 and not (folder / 'pets').exists()
-    assert len(listing(Path(data.download_extract('pets')))) == 6000
+    assert len(listing(Path(module.download_extract('pets')))) == 6000
     assert server.hits['/pets.zip'] == 1
+    (left,) = folder.glob('.d2l-*')  # a young temporary folder may be in use
+    old = time.time() - sys.modules['d2l_gan.files'].ABANDONED - 1
+    os.utime(left, (old, old))
+    shutil.rmtree(folder / 'pets')
+    module.download_extract('pets')
+    assert not left.exists(), 'an old one is cleared away'
 
 
 def test_two_processes_at_once_both_get_everything(server, folder):
@@ -429,7 +480,7 @@ def test_two_processes_at_once_both_get_everything(server, folder):
         handler.send(body)
 
     server.routes['/pets.zip'] = answer
-    code = "data.DATA_HUB['pets'] = tuple(sys.argv[1:])\nprint(data.download_extract('pets'))"
+    code = "module.DATA_HUB['pets'] = tuple(sys.argv[1:])\nprint(module.download_extract('pets'))"
     sha1 = hashlib.sha1(body).hexdigest()
     processes = [start(code, server.url + '/pets.zip', sha1) for _ in range(2)]
     for process in processes:
@@ -444,19 +495,19 @@ def test_two_processes_at_once_both_get_everything(server, folder):
 @pytest.mark.parametrize('outdated', [False, True])
 def test_the_folder_of_a_faster_process_is_kept(server, folder, monkeypatch, outdated):
     server.routes['/pets.zip'] = pack('.zip', FILES)
-    data.DATA_HUB['pets'] = (server.url + '/pets.zip', None)
+    module.DATA_HUB['pets'] = (server.url + '/pets.zip', None)
     if outdated:
-        data.download_extract('pets')
+        module.download_extract('pets')
         (folder / 'pets.zip').write_bytes(pack('.zip', {'new': b''}))
-    unpack = data._unpack
+    unpack = module._unpack
 
     def overtaken(*args):
         unpack(*args)
-        monkeypatch.setattr(data, '_unpack', unpack)
-        (Path(data.download_extract('pets')) / 'in use').write_text('by the faster one')
+        monkeypatch.setattr(module, '_unpack', unpack)
+        (Path(module.download_extract('pets')) / 'in use').write_text('by the faster one')
 
-    monkeypatch.setattr(data, '_unpack', overtaken)
-    name = data.download_extract('pets')
+    monkeypatch.setattr(module, '_unpack', overtaken)
+    name = module.download_extract('pets')
     assert sorted(tree(name)) == sorted([*({'new': b''} if outdated else FILES), 'in use'])
     assert listing(folder) == ['.pets.sha1', 'pets', 'pets.zip']
 
@@ -468,9 +519,9 @@ def test_the_folder_of_a_faster_process_is_kept(server, folder, monkeypatch, out
 def test_members_outside_the_folder_are_refused(server, folder, tmp_path, kind, name):
     name = name.format(tmp_path.as_posix().strip('/'))
     server.routes['/pets' + kind] = pack(kind, {**FILES, name: b'evil'})
-    data.DATA_HUB['pets'] = (server.url + '/pets' + kind, None)
-    with pytest.raises(data.DownloadError, match='member points outside its folder: .*evil.txt'):
-        data.download_extract('pets')
+    module.DATA_HUB['pets'] = (server.url + '/pets' + kind, None)
+    with pytest.raises(module.DownloadError, match='member points outside its folder: .*evil.txt'):
+        module.download_extract('pets')
     assert listing(folder) == ['pets' + kind] and not list(tmp_path.rglob('*evil*'))
 
 
@@ -483,9 +534,9 @@ def test_links_to_the_outside_are_refused(server, folder, kind, target):
         info.type, info.linkname = kind, target
         file.addfile(info)
     server.routes['/pets.tar'] = buffer.getvalue()
-    data.DATA_HUB['pets'] = (server.url + '/pets.tar', None)
-    with pytest.raises(data.DownloadError, match='member points outside its folder'):
-        data.download_extract('pets')
+    module.DATA_HUB['pets'] = (server.url + '/pets.tar', None)
+    with pytest.raises(module.DownloadError, match='member points outside its folder'):
+        module.download_extract('pets')
     assert listing(folder) == ['pets.tar']
 
 
@@ -496,182 +547,19 @@ def test_links_to_the_outside_are_refused(server, folder, kind, target):
 def test_what_is_no_archive_is_named_and_not_unpacked(server, folder, kind, damage):
     noise = {f'pets/{number}': os.urandom(3000) for number in range(20)}
     server.routes['/pets' + kind] = damage(pack(kind, noise))
-    data.DATA_HUB['pets'] = (server.url + '/pets' + kind, None)
-    with pytest.raises(data.DownloadError, match=f'pets{kind} cannot be unpacked .*.zip, .tar, '):
-        data.download_extract('pets')
+    module.DATA_HUB['pets'] = (server.url + '/pets' + kind, None)
+    with pytest.raises(module.DownloadError, match=f'pets{kind} cannot be unpacked .*.zip, .tar, '):
+        module.download_extract('pets')
     assert listing(folder) == ['pets' + kind]
 
 
 def test_a_name_that_is_no_archives_is_refused_before_the_download(server, folder):
-    data.DATA_HUB['text'] = (server.url + '/text.txt', None)
+    module.DATA_HUB['text'] = (server.url + '/text.txt', None)
     with pytest.raises(
         ValueError, match=r'text.txt is no archive .*\.zip, \.tar, \.tar\.gz, \.tgz'
     ):
-        data.download_extract('text')
+        module.download_extract('text')
     for wanted in ('../up', '/tmp', '', '.', 'C:\\x'):
         with pytest.raises(ValueError, match='folder must be a relative path'):
-            data.download_extract('pokemon', wanted)
+            module.download_extract('pokemon', wanted)
     assert not server.hits and not folder.exists()
-
-
-# Batches
-
-
-def test_load_array_gives_every_example_once_with_its_partner():
-    X, y = torch.arange(20.0).reshape(10, 2), torch.arange(10)
-    data_iter = data.load_array((X, y), 4)
-    assert len(data_iter) == 3
-    batches = list(data_iter)
-    assert [tuple(x.shape) for x, _ in batches] == [(4, 2), (4, 2), (2, 2)]
-    assert sorted(torch.cat([labels for _, labels in batches]).tolist()) == list(range(10))
-    for x, labels in data_iter:
-        assert torch.equal(x, X[labels])
-    assert sum(len(x) for (x,) in data.load_array([X], 4)) == 10
-    assert len(data.load_array((X,), 10)) == len(data.load_array((X,), 99)) == 1
-
-
-def test_load_array_shuffles_anew_on_each_pass_when_training_only():
-    def orders(is_train):
-        torch.manual_seed(0)
-        data_iter = data.load_array((torch.arange(100),), 7, is_train)
-        return [torch.cat([x for (x,) in data_iter]).tolist() for _ in range(3)]
-
-    in_order = list(range(100))
-    assert orders(False) == [in_order] * 3
-    first, second, third = orders(True)
-    assert in_order not in (first, second, third) and first != second != third != first
-    assert orders(True) == [first, second, third], 'a seed repeats it'
-
-
-def test_load_array_gives_batches_that_may_be_written_to():
-    X = torch.zeros(6, 2)
-    for is_train in (True, False):
-        for (x,) in data.load_array((X,), 6, is_train):
-            x += 1
-    assert X.sum() == 0
-
-
-@pytest.mark.parametrize(
-    ('arrays', 'batch_size', 'error', 'message'),
-    [
-        (
-            torch.zeros(4, 2),
-            2,
-            TypeError,
-            r'data_arrays .* \(data,\); got a tensor of shape \(4, 2',
-        ),
-        (([1, 2],), 2, TypeError, 'data_arrays must be a tuple of tensors, .* got one with a list'),
-        ((torch.zeros(4, 2), torch.zeros(3)), 2, ValueError, r'first dimension.*\(4, 2\), \(3,\)'),
-        ((torch.zeros(4), torch.tensor(1.0)), 2, ValueError, r'first dimension.*\(4,\), \(\)'),
-        ((torch.zeros(0, 2),), 2, ValueError, r'at least 1; got \(\(0, 2\)\)'),
-        ((), 2, ValueError, 'data_arrays .* got'),
-        ((torch.zeros(4),), 0, ValueError, 'batch_size must be at least 1; got 0'),
-    ],
-)
-def test_load_array_says_what_does_not_fit(arrays, batch_size, error, message):
-    with pytest.raises(error, match=message):
-        data.load_array(arrays, batch_size)
-
-
-@pytest.mark.parametrize('method', ['fork', 'forkserver', 'spawn'])
-def test_workers_only_where_a_notebook_can_have_them(monkeypatch, method):
-    for asked in (method, None):  # set by somebody, or the system's default
-        monkeypatch.setattr(multiprocessing, 'get_start_method', lambda allow_none, x=asked: x)
-        monkeypatch.setattr(multiprocessing, 'get_all_start_methods', lambda: [method, 'other'])
-        for cores in (1, 3, 64):
-            monkeypatch.setattr(os, 'sched_getaffinity', lambda _, n=cores: range(n), raising=False)
-            expected = min(cores, 4) if method == 'fork' else 0
-            assert data.get_dataloader_workers() == expected
-
-
-def test_asking_for_workers_does_not_fix_the_start_method():
-    code = """
-import multiprocessing
-print(data.get_dataloader_workers())
-assert multiprocessing.get_start_method(allow_none=True) is None
-"""
-    out, err = start(code).communicate(timeout=30)
-    assert out.strip() in ('0', '1', '2', '3', '4'), err
-    assert err == ''
-
-
-def test_in_memory_gives_the_loaders_images_back_exactly_and_reads_them_once(tmp_path):
-    import torchvision
-
-    from d2l_gan import sprites
-
-    T = torchvision.transforms
-    dataset = torchvision.datasets.ImageFolder(
-        sprites(64, folder=tmp_path / 'sprites'),
-        T.Compose([T.ToTensor(), T.Normalize(0.5, 0.5)]),
-    )
-    expected = torch.stack([X for X, _ in dataset])
-    batches = data.InMemory(torch.utils.data.DataLoader(dataset, batch_size=24), 24)
-    assert batches.pixels.dtype == torch.uint8
-    torch.testing.assert_close(batches[:], expected)
-    assert len(batches) == 3
-    dataset.samples.clear()
-    torch.manual_seed(0)
-    passes = [list(batches) for _ in range(2)]
-    assert [len(X) for X, _ in passes[0]] == [24, 24, 16]
-    assert not torch.equal(passes[0][0][0], passes[1][0][0])
-    for one in passes:
-        X, y = (torch.cat(parts) for parts in zip(*one, strict=True))
-        gap = (X[:, None] - expected).abs().flatten(2).amax(2)
-        index = gap.argmin(1)
-        assert gap.amin(1).max() < 1e-5
-        assert sorted(index.tolist()) == list(range(64))
-        assert torch.equal(y, batches.labels[index])
-
-
-def little_loader(count=40, batch_size=16, **kwargs):
-    X = torch.randint(0, 256, (count, 3, 4, 4)) / 127.5 - 1
-    dataset = torch.utils.data.TensorDataset(X, torch.arange(count))
-    return X, torch.utils.data.DataLoader(dataset, batch_size, **kwargs)
-
-
-def test_in_memory_maps_a_file_where_memory_has_no_room(tmp_path, monkeypatch):
-    import psutil
-
-    monkeypatch.setenv('D2L_GAN_DATA', str(tmp_path / 'data'))
-    free = psutil.virtual_memory()._replace(available=2 * 40 * 48 - 1)
-    monkeypatch.setattr(psutil, 'virtual_memory', lambda: free)
-    X, loader = little_loader()
-    batches = data.InMemory(loader, 16)
-    maps = Path('/proc/self/maps')
-    if maps.exists():
-        assert str(tmp_path / 'data') in maps.read_text()
-    torch.testing.assert_close(batches[:], X)
-    assert sorted(torch.cat([y for _, y in batches]).tolist()) == list(range(40))
-    assert list((tmp_path / 'data').iterdir()) == []  # nothing is left behind
-
-
-def test_in_memory_says_so_where_the_disk_has_no_room_either(tmp_path, monkeypatch):
-    import psutil
-
-    monkeypatch.setenv('D2L_GAN_DATA', str(tmp_path))
-    monkeypatch.setattr(psutil, 'virtual_memory', lambda: type('Memory', (), {'available': 100}))
-    usage = shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
-    with pytest.raises(data.DownloadError, match='decoded images.*no room on the disk'):
-        data.InMemory(little_loader()[1], 16)
-
-
-def double(samples):
-    X, y = torch.utils.data.default_collate(samples)
-    return X / 2, y
-
-
-def test_in_memory_respects_a_loaders_own_way_of_making_batches():
-    X, loader = little_loader(collate_fn=double)
-    torch.testing.assert_close(data.InMemory(loader, 16)[:], X / 2, atol=1 / 127.5, rtol=0)
-    X, _ = little_loader()
-    batches = data.load_array((X, torch.arange(40)), 16, is_train=False)
-    torch.testing.assert_close(data.InMemory(batches, 16)[:], X)
-
-
-def test_in_memory_keeps_what_the_loader_gives_and_no_more():
-    X, loader = little_loader(drop_last=True)
-    batches = data.InMemory(loader, 16)
-    torch.testing.assert_close(batches[:], X[:32])
-    assert len(batches.labels) == 32

@@ -12,7 +12,6 @@ import re
 import sys
 from pathlib import Path
 
-import psutil
 import torch
 from bench import image_nets, operations
 
@@ -45,20 +44,21 @@ class Some:
         return itertools.islice(iter(self.batches), self.count)
 
 
-def peak_memory() -> int:
-    """The most bytes that this process has held. (On Linux `getrusage` counts its parent's too.)"""
+def memory(field: str) -> int:
+    """Bytes that this process holds (VmRSS) or has held at most (VmHWM); 0 where Linux is not.
+
+    (`getrusage` counts its parent's too.)
+    """
     status = Path('/proc/self/status')
-    if status.exists():
-        return 1024 * int(re.search(r'VmHWM:\s*(\d+)', status.read_text())[1])
-    memory = psutil.Process().memory_info()
-    return getattr(memory, 'peak_wset', memory.rss)  # Windows knows its peak
+    found = status.exists() and re.search(rf'{field}:\s*(\d+)', status.read_text())
+    return 1024 * int(found[1]) if found else 0
 
 
 def main() -> None:
     """Measure the size that the command line names."""
     (images, batch_size, n), device = map(int, sys.argv[1:4]), torch.device(sys.argv[4])
     names, net_D, net_G = image_nets(n, n)
-    start = psutil.Process().memory_info().rss
+    start = memory('VmRSS')
     loader = torch.utils.data.DataLoader(Noise(images), 256)
     batches = d2l.InMemory(loader, batch_size, device)
     steps = max(1, min(images, 256) // batch_size)
@@ -69,8 +69,8 @@ def main() -> None:
         names['fit'](*nets, Some(batches, steps), 2e-4, 1)
         times.append(timer.stop() / (steps * batch_size))
     on_gpu = device.type == 'cuda'
-    memory = torch.cuda.max_memory_allocated(device) if on_gpu else peak_memory() - start
-    print(json.dumps([1000 * min(times), memory / 1e6, operations(net_D, net_G)]))
+    peak = torch.cuda.max_memory_allocated(device) if on_gpu else memory('VmHWM') - start
+    print(json.dumps([1000 * min(times), peak / 1e6, operations(net_D, net_G)]))
 
 
 if __name__ == '__main__':
