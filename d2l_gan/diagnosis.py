@@ -150,4 +150,5 @@ def diagnose(history: Sequence[Mapping[str, float]]) -> Diagnosis:
         return _said('D is fooled', f'{seen}: it takes the generated for real')
     if abs(real - 0.5) < NEAR and abs(fake - 0.5) < NEAR:
         return _said('near equilibrium', f'{seen}, both near 1/2; samples {vary}')
-    return _said('too early to say', f'{seen}, neither decided nor at rest')
+    undecided = f'{seen}, neither decided nor at rest'
+    return _said('too early to say', undecided, 'Train on, then ask again.')

@@ -197,30 +197,159 @@ def test_stacked_networks_start_as_pytorchs_do():
     assert abs(names['stack'](4, 50, std=0.02)[0][0].std() - 0.02) < 0.001
 
 
-@pytest.mark.slow
-def test_train_many_learns_and_each_remedy_acts():
-    d2l.seed_everything(0)
-    names = defined_in('01_basic_gan', 'data-draw', 'stack', 'play', 'many-loop')
-    names['num_gans'], names['target'] = 4, names['A'].T @ names['A']
-    settings = {
-        'sizes_D': (2, 8, 1),
-        'num_epochs': 2, 'batch_size': 100, 'lr_D': 0.01, 'lr_G': 0.005,
-    }  # fmt: skip
+def many_names(num_gans=4, **names):
+    """What the cells of the 64 GANs define, for a few of them."""
+    settings = {'num_epochs': 2, 'batch_size': 100, 'lr_D': 0.01, 'lr_G': 0.005} | names
+    names = defined_in('01_basic_gan', 'data-draw', 'stack', **settings)
+    names['num_gans'], names['target'] = num_gans, names['A'].T @ names['A']
+    source = sources('01_basic_gan')
+    for cell_id in ('many-data', 'play', 'many-step', 'many-loop', 'race'):
+        exec(compile(source[cell_id], cell_id, 'exec'), names)
+    return names
 
-    def outcome(**changes):
+
+def test_the_yardstick_is_maximum_likelihood_on_each_gans_own_points():
+    names = many_names()
+    for points, kl in zip(names['many_points'], names['ml_kls'], strict=True):
+        mean, covariance = points.mean(0), points.T.cov(correction=0)
+        expected = d2l.gaussian_kl(mean, covariance, names['b'], names['target'])
+        assert kl == pytest.approx(expected.item(), rel=1e-2)
+    assert many_names(1000)['ml_kls'].mean() == pytest.approx(5 / 2000, rel=0.1)
+
+
+@pytest.mark.parametrize('gamma', [0.0, 0.7])
+@pytest.mark.parametrize('cost', [d2l.non_saturating, d2l.saturating])
+def test_step_many_is_one_step_of_each_gan_alone(gamma, cost, monkeypatch):
+    """Against the losses written out, with networks of PyTorch and plain gradient descent."""
+    names = many_names()
+    torch.manual_seed(0)
+    nets = names['stack'](2, 5, 1), names['stack'](2, 2)
+    X, Z = torch.randn(2, 4, 8, 2)
+    single = []
+    for i in range(4):
+        net_D = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1))
+        net_G = nn.Sequential(nn.Linear(2, 2))
+        for net, layers in zip((net_D, net_G), nets, strict=True):
+            linear = [layer for layer in net if isinstance(layer, nn.Linear)]
+            for layer, (W, c) in zip(linear, layers, strict=True):
+                layer.weight.data, layer.bias.data = W[i].T.clone(), c[i, 0].clone()
+        single.append((net_D, net_G))
+    trainers = [torch.optim.SGD([w for layer in net for w in layer], 0.5) for net in nets]
+    monkeypatch.setattr(torch, 'randn_like', lambda X: Z)
+    losses = names['step_many'](*nets, *trainers, X.clone(), gamma, cost)
+    assert losses.shape == (2, 4)
+
+    log_sigmoid = nn.functional.logsigmoid
+    for i, (net_D, net_G) in enumerate(single):
+        real = X[i].clone().requires_grad_()
+        fake, real_Y = net_G(Z[i]), net_D(real)
+        loss_D = -(log_sigmoid(real_Y) + log_sigmoid(-net_D(fake.detach()))).mean() / 2
+        assert losses[0, i] == pytest.approx(loss_D.item(), rel=1e-4)
+        (slope,) = torch.autograd.grad(real_Y.sum(), real, create_graph=True)
+        loss_D = loss_D + gamma / 2 * slope.square().sum(1).mean()
+        for w, g in zip(
+            net_D.parameters(), torch.autograd.grad(loss_D, net_D.parameters()), strict=True
+        ):
+            w.data -= 0.5 * g
+        fake_Y = net_D(fake)
+        assert losses[1, i] == pytest.approx(-log_sigmoid(fake_Y).mean().item(), rel=1e-4)
+        grads = torch.autograd.grad(cost(fake_Y), net_G.parameters())
+        for w, g in zip(net_G.parameters(), grads, strict=True):
+            w.data -= 0.5 * g
+        for net, layers in zip((net_D, net_G), nets, strict=True):
+            linear = [layer for layer in net if isinstance(layer, nn.Linear)]
+            for layer, (W, c) in zip(linear, layers, strict=True):
+                torch.testing.assert_close(W[i].T, layer.weight, atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(c[i, 0], layer.bias, atol=1e-5, rtol=1e-4)
+
+
+def test_train_many_learns_and_each_remedy_acts():
+    def outcome(num_epochs=2, **changes):
+        names = many_names(num_epochs=num_epochs)
         torch.manual_seed(0)
-        return torch.stack(names['train_many'](**settings | changes))
+        return names['train_many']((2, 8, 1), **changes)
 
     plain = outcome()
-    assert plain.shape == (2, 4)
-    assert torch.equal(plain, outcome())
+    assert plain['last'].shape == plain['averaged'].shape == (4,)
+    assert torch.equal(plain['last'], outcome()['last'])
     for change in ({'gamma': 1.0}, {'decay': True}, {'betas': (0.5, 0.9)}):
-        assert not torch.allclose(plain[0], outcome(**change)[0], rtol=1e-4), change
+        assert not torch.allclose(plain['last'], outcome(**change)['last'], rtol=1e-4), change
     slower = outcome(half_life=1000)
-    assert torch.equal(plain[0], slower[0])
-    assert not torch.equal(plain[1], outcome(half_life=1)[1])
+    assert torch.equal(plain['last'], slower['last'])
+    assert not torch.equal(plain['averaged'], outcome(half_life=1)['averaged'])
     long = outcome(num_epochs=150, gamma=0.2, decay=True, betas=(0.5, 0.99))
-    assert (long < plain / 2).all()
+    assert (long['last'] < plain['last'] / 2).all()
+    assert (long['averaged'] < plain['averaged'] / 2).all()
+
+
+def test_train_many_decays_to_nothing_and_reports_the_losses_of_its_last_epoch():
+    names, rates, shuffles = many_names(), [], []
+
+    def spy(net_D, net_G, trainer_D, trainer_G, X, gamma):
+        rates.append([t.param_groups[0]['lr'] for t in (trainer_D, trainer_G)])
+        shuffles.append(X)
+        return torch.full((2, 4), float(len(rates))) * torch.tensor([[1.0], [10.0]])
+
+    names['step_many'] = spy
+    losses = names['train_many']((2, 8, 1), decay=True)['losses']
+    torch.testing.assert_close(losses[0], torch.full((4,), 15.5))
+    torch.testing.assert_close(losses[1], torch.full((4,), 155.0))
+    for step, (lr_D, lr_G) in enumerate(rates):
+        assert lr_D == pytest.approx(0.01 * (1 - step / 20))
+        assert lr_G == pytest.approx(0.005 * (1 - step / 20))
+    for epoch in (shuffles[:10], shuffles[10:]):  # each point once
+        seen = torch.cat(epoch, dim=1)[..., 0].sort(dim=1).values
+        torch.testing.assert_close(seen, names['many_points'][..., 0].sort(dim=1).values)
+
+
+def test_the_race_starts_far_away_and_reports_every_step():
+    names = many_names()
+    for cost in (d2l.non_saturating, d2l.saturating):
+        means, covariances = names['race'](cost, num_steps=3)
+        assert means.shape == (3, 4, 2) and covariances.shape == (3, 4, 2, 2)
+        assert (means - 8).abs().max() < 1
+        assert not torch.equal(means[0], means[1])
+        # what the chapter calls place and shape add up to the whole
+        whole = d2l.gaussian_kl(means, covariances, names['b'], names['target'])
+        place, shape = (
+            names['kl_of'](*m) for m in ((means, names['target']), (names['b'], covariances))
+        )
+        torch.testing.assert_close(place + shape, whole)
+
+
+@pytest.fixture(scope='module')
+def dirac():
+    return defined_in('01_basic_gan', 'dirac')
+
+
+@pytest.mark.parametrize('loss', ['minimax', 'non-saturating'])
+@pytest.mark.parametrize('gamma', [0.0, 0.4])
+def test_push_is_downhill_on_each_players_own_loss(dirac, loss, gamma):
+    w, theta = (torch.tensor(v, requires_grad=True) for v in (0.7, -1.3))
+    D_fake = torch.sigmoid(w * theta)
+    cost_D = -(1 - D_fake).log() + gamma / 2 * w**2
+    cost_G = (1 - D_fake).log() if loss == 'minimax' else -D_fake.log()
+    (for_w,) = torch.autograd.grad(cost_D, w, retain_graph=True)
+    (for_theta,) = torch.autograd.grad(cost_G, theta)
+    push = dirac['push'](w.detach(), theta.detach(), loss, gamma)
+    torch.testing.assert_close(torch.stack(push), -torch.stack([for_w, for_theta]))
+
+
+def test_walk_takes_turns():
+    """By hand: from (0, 1) D goes to -0.1 / 2; then G follows the new D, to 1 - 0.1 * 0.05 s."""
+    names = defined_in('01_basic_gan', 'dirac')
+    path = names['walk'](torch.tensor(0.0), torch.tensor(1.0), 'minimax', 0.0, 1)
+    s = torch.sigmoid(torch.tensor(-0.05))
+    torch.testing.assert_close(path, torch.stack([
+        torch.tensor([0.0, 1.0]), torch.stack([torch.tensor(-0.05), 1 - 0.005 * s]),
+    ]))  # fmt: skip
+    for angle in torch.arange(5) * torch.pi / 2.5:
+        start = 1.5 * angle.cos(), 1.5 * angle.sin()
+        radius = [names['walk'](*start, *game, 1000).norm(dim=1) / 1.5
+                  for game in names['games'].values()]  # fmt: skip
+        assert radius[0].min() > 0.8 and radius[0].max() < 1.25
+        assert 0.1 < radius[1][-1] < 0.5
+        assert radius[2][-1] < 0.01
 
 
 def pair_of_nets():

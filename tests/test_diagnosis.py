@@ -339,3 +339,10 @@ def test_advice_on_a_collapse_depends_on_who_is_ahead():
         said = d2l.diagnose([EVEN | {'spread': 0.1, 'D_real': D_real}] * 6)
         assert said.verdict == 'samples collapsed' and word in said.advice
     assert str(said) == f'{said.verdict}: {said.evidence}. {said.advice}'
+
+
+def test_advice_where_it_is_too_early_depends_on_why():
+    few, undecided = d2l.diagnose([EVEN] * 4), d2l.diagnose([EVEN | {'D_real': 0.7}] * 6)
+    assert few.verdict == undecided.verdict == 'too early to say'
+    assert few.advice == 'Train on, and record as you go.'
+    assert undecided.advice == 'Train on, then ask again.'

@@ -355,7 +355,7 @@ def run(kernel, code, interrupt_on=None):
 
     def collect(message):
         messages.append((message['msg_type'], message['content']))
-        if interrupt_on and message['content'].get('text', '').startswith(interrupt_on):
+        if interrupt_on and interrupt_on in message['content'].get('text', ''):
             manager.interrupt_kernel()
 
     reply = client.execute_interactive(code, output_hook=collect, timeout=60)

@@ -27,6 +27,7 @@ import torchvision
 from torch import nn
 
 import d2l_gan as d2l
+from d2l_gan.targets import GAUSSIAN
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -140,10 +141,10 @@ def printed_by(call: Callable, *args) -> str:
     return printed.getvalue()
 
 
-def silently_defined(*ids: str) -> dict:
-    """The names that these cells of chapter 1 define, without what they print."""
+def silently_defined(*ids: str, **names) -> dict:
+    """The names that these cells of chapter 1 define; `names` are given, and nothing is printed."""
     with contextlib.redirect_stdout(StringIO()):
-        return defined_in('01_basic_gan', *ids)
+        return defined_in('01_basic_gan', *ids, **names)
 
 
 def points(tiny: bool) -> Iterator[Row]:
@@ -165,13 +166,14 @@ def points(tiny: bool) -> Iterator[Row]:
         return float(re.search(r'([0-9.]+) examples/sec', printed)[1])  # drawing left out
 
     def many():
-        rounds = 1 if tiny else 20  # as in the chapter
         start = time.perf_counter()
-        more['train_many']((2, 5, 3, 1), rounds, 8, 0.05, 0.005, std=0.02)
-        return more['num_gans'] * rounds * 1000 / (time.perf_counter() - start)
+        more['train_many']((2, 5, 3, 1))
+        return more['num_gans'] * more['num_epochs'] * 1000 / (time.perf_counter() - start)
 
-    more = silently_defined('data-draw', 'stack', 'play', 'many-loop')
-    more['target'] = more['A'].T @ more['A']
+    more = silently_defined(
+        'data-draw', 'stack', 'many-data', 'play', 'many-step', 'many-loop', target=GAUSSIAN[1],
+        num_epochs=1 if tiny else 20, batch_size=8, lr_D=0.05, lr_G=0.005,
+    )  # fmt: skip
     one, ours, all_64 = in_turns(slow, fast, many, repeats=1 if tiny else 5)
     yield row('chapter 1, batch 8', one, ours, 'examples/s', '1.5 x')
     yield row('64 GANs at once, batch 8, in total', one, all_64, 'examples/s', '100 x')
