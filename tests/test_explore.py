@@ -60,7 +60,7 @@ def test_every_control_has_a_name_and_a_tooltip_and_a_still_picture_stands_in():
 @pytest.mark.parametrize('layer', ['convolution', 'transposed convolution'])
 def test_the_formula_is_pytorchs_layer_for_every_setting(layer, monkeypatch):
     lab = d2l.ShapeLab()
-    monkeypatch.setattr(lab._live, 'whole', lambda dpi: b'')  # only the formula
+    monkeypatch.setattr(lab.live, 'whole', lambda dpi: b'')  # only the formula
     lab.controls['layer'].value = layer
     checked = 0
     for n in (1, 4, 8, 15):
@@ -86,7 +86,7 @@ def test_the_formula_is_pytorchs_layer_for_every_setting(layer, monkeypatch):
 def test_the_shape_lab_draws_what_the_layer_connects():
     """One black line for each input that the chosen output really depends on."""
     lab = d2l.ShapeLab(n=8, kernel=4, stride=2, padding=1)
-    black = [line for line in lab._fig.axes[0].lines if line.get_color() == 'black']
+    black = [line for line in lab.fig.axes[0].lines if line.get_color() == 'black']
     reached = sorted(round(line.get_xdata()[1]) for line in black)
     layer = nn.Conv1d(1, 1, 4, 2, 1, bias=False)
     nn.init.ones_(layer.weight)
@@ -94,7 +94,7 @@ def test_the_shape_lab_draws_what_the_layer_connects():
     (slope,) = torch.autograd.grad(layer(x)[0, 0, 2], x)
     assert [i for i in reached if 0 <= i < 8] == slope[0, 0].nonzero().flatten().tolist()
     lab.controls['layer'].value = 'transposed convolution'
-    black = [line for line in lab._fig.axes[0].lines if line.get_color() == 'black']
+    black = [line for line in lab.fig.axes[0].lines if line.get_color() == 'black']
     reached = sorted(round(line.get_xdata()[1]) for line in black)
     layer = nn.ConvTranspose1d(1, 1, 4, 2, 1, bias=False)
     nn.init.ones_(layer.weight)
@@ -115,7 +115,7 @@ def test_leaky_relu_and_its_gradient_follow_alpha():
     lab = d2l.LeakyReLULab()
     for alpha in (0.0, 0.4, 1.0):
         lab.controls['alpha'].value = alpha
-        y, slope = (line.get_ydata() for line in lab._lines)
+        y, slope = (line.get_ydata() for line in lab.lines)
         left = lab.x.numpy() < 0
         np.testing.assert_allclose(y[left], alpha * lab.x.numpy()[left], atol=1e-6)
         np.testing.assert_allclose(slope[left], alpha, atol=1e-6)

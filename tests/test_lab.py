@@ -13,6 +13,7 @@ from players import deep_nets, linear_nets, make, weights
 from torch import nn
 
 import d2l_gan as d2l
+from d2l_gan.losses import LOSSES
 from d2l_gan.targets import TARGETS
 
 
@@ -103,6 +104,20 @@ def test_every_control_has_a_name_and_a_tooltip():
     for name, control in lab.controls.items():
         assert getattr(control, 'tooltip', None) or control.description_tooltip, name
         assert control.description, name
+
+
+def test_a_new_loss_and_a_new_target_are_choices_with_their_words(monkeypatch):
+    monkeypatch.setitem(LOSSES, 'hinge', LOSSES['saturating'])
+    monkeypatch.setitem(TARGETS, 'cross', TARGETS['two moons'])
+    lab = make_lab()
+    for name, value, words in (
+        ('loss', 'hinge', LOSSES['saturating'].words),
+        ('target', 'cross', TARGETS['two moons'].words),
+    ):
+        control = lab.controls[name]
+        assert control.tooltips[control.options.index(value)] == words
+        control.value = value
+        assert getattr(lab.game, name) == value
 
 
 def test_attributes_steer_the_game_and_move_their_controls():

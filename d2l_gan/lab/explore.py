@@ -69,8 +69,8 @@ class ShapeLab(Explorer):
     """
 
     def __init__(self, n: int = 8, kernel: int = 4, stride: int = 2, padding: int = 1):
-        self._fig = Figure(figsize=(9, 2.6), dpi=100)
-        self._live = LiveFigure(self._fig)
+        self.fig = Figure(figsize=(9, 2.6), dpi=100)
+        self.live = LiveFigure(self.fig)
         controls = {
             'layer': choice('layer', 'which of the two', LAYERS),
             'n': slider('input side n', 'pixels in one direction', n, 1, 32),
@@ -98,8 +98,8 @@ class ShapeLab(Explorer):
         nothing = f'{self.side}: <b>nothing is left</b>. Smaller kernel, or padding?'
         self.text.value = status(f'{formula} = {nothing if self.side < 1 else given}')
         small, large = (n, self.side) if transposed else (self.side, n)
-        self._fig.clear()
-        ax = self._fig.add_axes((0.08, 0.02, 0.9, 0.96))
+        self.fig.clear()
+        ax = self.fig.add_axes((0.08, 0.02, 0.9, 0.96))
         ax.axis('off')
         ax.set(ylim=(-0.35, 1.35), xlim=(-padding - 0.6, max(large + padding, kernel) - 0.4))
         for height, end in enumerate(('input', 'output') if transposed else ('output', 'input')):
@@ -116,7 +116,7 @@ class ShapeLab(Explorer):
             for pixel in ends:
                 line = [ends.mean(), pixel], [0.13, 0.87]
                 ax.plot(*line, color=color, linewidth=width, zorder=order)
-        return self._live.whole(dpi=100)
+        return self.live.whole(dpi=100)
 
 
 class LeakyReLULab(Explorer):
@@ -132,8 +132,8 @@ class LeakyReLULab(Explorer):
             ):
                 ax.set(title=title, xlabel='x', xlim=(-2, 1), ylim=(low, 1.2))
         self.x = torch.linspace(-2, 1, 301)
-        self._lines = [ax.plot([], [], color=COLOURS[0])[0] for ax in axes]
-        self._live = LiveFigure(fig)
+        self.lines = [ax.plot([], [], color=COLOURS[0])[0] for ax in axes]
+        self.live = LiveFigure(fig)
         control = slider('alpha', 'slope on the left of 0', alpha, 0, 1, step=0.05)
         super().__init__({'alpha': control}, 800, 300, 'leaky ReLU, and its gradient beside it')
 
@@ -141,11 +141,11 @@ class LeakyReLULab(Explorer):
         x = self.x.clone().requires_grad_()
         y = nn.functional.leaky_relu(x, alpha)
         (slope,) = torch.autograd.grad(y.sum(), x)
-        for line, values in zip(self._lines, (y.detach(), slope), strict=True):
+        for line, values in zip(self.lines, (y.detach(), slope), strict=True):
             line.set_data(self.x.numpy(), values.numpy())
         dead = 'a unit there is dead' if alpha == 0 else 'a unit there can come back'
         self.text.value = status(f'left of 0 the gradient is {alpha:.2f}: {dead}')
-        return self._live.whole(dpi=100)
+        return self.live.whole(dpi=100)
 
 
 def mosaic(images: Tensor, columns: int, zoom: int = 1) -> Image.Image:

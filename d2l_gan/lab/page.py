@@ -91,7 +91,7 @@ class GANLab(parts.Shown):
             other.pause()
         self.lock = threading.RLock()
         self.game = Game(net_D, net_G, data, **settings)
-        self._is_listening, self._verdict, self._told_at = True, '', 0.0
+        self._is_listening, self._verdict, self._diagnosed_at = True, '', 0.0
         self.controls = self._make_controls()
         self.speed = speed
         self.clock = make_clock(self.controls['play'])
@@ -263,7 +263,7 @@ class GANLab(parts.Shown):
     def _show_whether_it_plays(self, plays: bool) -> None:
         play = self.controls['play']
         play.description = play.icon = 'pause' if plays else 'play'
-        self._tell(at_once=True)
+        self._show_diagnosis(at_once=True)
 
     @_one_at_a_time
     def show(self) -> None:
@@ -277,15 +277,15 @@ class GANLab(parts.Shown):
         self.painter.curves(game.history, game.record.at)
         self.picture.value = self.painter.live.frame()
         self.counter.value = f'step {game.steps}'
-        self._tell()
+        self._show_diagnosis()
         self._quietly('time', max=len(game.history) - 1, value=game.record.at)
 
-    def _tell(self, at_once: bool = False) -> None:
+    def _show_diagnosis(self, at_once: bool = False) -> None:
         """Say how the game stands; while it plays, once a second, or when the verdict changes."""
         said, now = self.diagnosis(), time.monotonic()
         resting = at_once or not self.clock.playing
-        if resting or said.verdict != self._verdict or now > self._told_at + 1:
-            self._verdict, self._told_at = said.verdict, now
+        if resting or said.verdict != self._verdict or now > self._diagnosed_at + 1:
+            self._verdict, self._diagnosed_at = said.verdict, now
             self.news.value = parts.status(html.escape(str(said)))
 
     def still(self) -> bytes:
