@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d2l_gan.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from d2l_gan.creatures import HUES, KINDS
+from d2l_gan.creatures import DRAWING, HUES, KINDS
 from d2l_gan.download import data_folder
 
 
@@ -66,7 +66,7 @@ def train_encoder(X: Tensor, kinds: Tensor, hues: Tensor, seed: int = 0) -> Enco
 
 def sprite_encoder(X: Tensor, kinds: Tensor, hues: Tensor) -> Encoder:
     """`train_encoder`, its weights kept in `data_folder()`: seconds the first time, then none."""
-    path = Path(data_folder()) / f'sprite-encoder-v1-{len(X)}.pt'
+    path = Path(data_folder()) / f'sprite-encoder-v{DRAWING}-{len(X)}.pt'
     net = Encoder().eval().requires_grad_(False)
     with torch.random.fork_rng(), suppress(FileNotFoundError, CheckpointError):
         load_checkpoint(path, {'encoder': net})

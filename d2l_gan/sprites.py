@@ -25,7 +25,7 @@ def sprites(num_images: int = 4096, seed: int = 0, folder: str | os.PathLike | N
 
     Parameters
     ----------
-    num_images : int, at least one of each kind and hue: 32
+    num_images : int, at least one of each kind and hue
     seed : int, at least 0
     folder : path; by default one of its own in `data_folder()`
 

@@ -164,7 +164,7 @@ def test_the_opinion_is_ds_own_or_by_differences(loss):
     with torch.no_grad():
         before = game.opinion(places, seen)
         logits, level = game.net_D(places), game.net_D(seen).mean()
-        paired = loss == 'relativistic + R1'
+        paired = LOSSES[loss].compares
         torch.testing.assert_close(before, torch.sigmoid(logits - level if paired else logits))
         game.net_D[-1].bias += 3
     assert torch.allclose(game.opinion(places, seen), before, atol=1e-5) == paired
@@ -178,9 +178,9 @@ def test_a_new_loss_and_a_new_target_are_one_entry_each(monkeypatch):
         G=lambda real_Y, fake_Y: -fake_Y.mean(),
     )
     cross = Target('a cross', lambda n, random: torch.eye(2)[torch.arange(n) % 2])
-    monkeypatch.setitem(LOSSES, 'hinge', hinge)
-    monkeypatch.setitem(TARGETS, 'cross', cross)
-    game = make_game(loss='hinge', target='cross')
+    monkeypatch.setitem(LOSSES, 'a stranger', hinge)
+    monkeypatch.setitem(TARGETS, 'a stranger', cross)
+    game = make_game(loss='a stranger', target='a stranger')
     start = game.history[0]['loss_D']
     game.step(60)
     assert torch.equal(game.data[:2], torch.eye(2))

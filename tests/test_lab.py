@@ -107,12 +107,12 @@ def test_every_control_has_a_name_and_a_tooltip():
 
 
 def test_a_new_loss_and_a_new_target_are_choices_with_their_words(monkeypatch):
-    monkeypatch.setitem(LOSSES, 'hinge', LOSSES['saturating'])
-    monkeypatch.setitem(TARGETS, 'cross', TARGETS['two moons'])
+    monkeypatch.setitem(LOSSES, 'a stranger', LOSSES['saturating'])
+    monkeypatch.setitem(TARGETS, 'another stranger', TARGETS['two moons'])
     lab = make_lab()
     for name, value, words in (
-        ('loss', 'hinge', LOSSES['saturating'].words),
-        ('target', 'cross', TARGETS['two moons'].words),
+        ('loss', 'a stranger', LOSSES['saturating'].words),
+        ('target', 'another stranger', TARGETS['two moons'].words),
     ):
         control = lab.controls[name]
         assert control.tooltips[control.options.index(value)] == words

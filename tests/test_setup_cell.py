@@ -10,7 +10,6 @@ import pytest
 from cells import sources
 from jupyter_client.manager import start_new_kernel
 
-pytestmark = pytest.mark.slow
 STEMS = sorted(path.stem for path in (Path(__file__).parents[1] / 'notebooks').glob('*.ipynb'))
 NOTE = 'Note: you may need to restart the kernel to use updated packages.'  # %pip's own
 
@@ -76,6 +75,8 @@ def write_wheel(folder):
 
 
 def test_it_is_the_same_in_all_notebooks_and_three_lines_long():
+    without = [stem for stem in STEMS if 'setup' not in sources(stem)]
+    assert without == [], 'copy the cell setup from another notebook'
     (cell,) = {sources(stem)['setup'] for stem in STEMS}
     assert len([line for line in cell.splitlines() if line.strip()]) <= 3
 
@@ -83,9 +84,11 @@ def test_it_is_the_same_in_all_notebooks_and_three_lines_long():
 @pytest.mark.parametrize('stem', STEMS)
 def test_it_comes_before_all_other_code_and_prints_nothing(stem):
     cells = sources(stem)
-    assert next(iter(key for key in cells if not key.endswith(('title', 'text')))) == 'setup'
+    first = next(key for key in cells if not key.endswith(('title', 'text')))
+    assert first == 'setup', 'before it only cells whose ids end in title or text'
 
 
+@pytest.mark.slow
 def test_it_says_what_to_do_and_then_installs_what_lies_beside_the_notebook(run, tmp_path):
     cell = sources(STEMS[0])['setup']
     assert run('import torch') == ''
