@@ -304,11 +304,21 @@ def test_train_many_decays_to_nothing_and_reports_the_losses_of_its_last_epoch()
 
 def test_the_race_starts_far_away_and_reports_every_step():
     names = many_names()
+    step = names['step_many']
+
+    def spy(net_D, net_G, *args, **settings):
+        losses = step(net_D, net_G, *args, **settings)
+        names['last_W'] = net_G[0][0].detach().double()
+        return losses
+
+    names['step_many'] = spy
     for cost in (d2l.non_saturating, d2l.saturating):
         means, covariances = names['race'](cost, num_steps=3)
         assert means.shape == (3, 4, 2) and covariances.shape == (3, 4, 2, 2)
         assert (means - 8).abs().max() < 1
         assert not torch.equal(means[0], means[1])
+        fakes = torch.randn(100_000, 2).double() @ names['last_W']
+        torch.testing.assert_close(covariances[-1], fakes.mT @ fakes / 100_000, atol=0.1, rtol=0.1)
         # what the chapter calls place and shape add up to the whole
         whole = d2l.gaussian_kl(means, covariances, names['b'], names['target'])
         place, shape = (

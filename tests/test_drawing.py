@@ -329,6 +329,8 @@ def test_animator_of_one_epoch_does_not_warn():
 
 def test_animator_leaves_no_figure_open_and_prints_nothing_outside_jupyter():
     code = (
+        'import warnings\n'
+        'warnings.filterwarnings("ignore", module="matplotlib")\n'  # 3.7's, of its own parser
         'import d2l_gan as d2l\n'
         'animator = d2l.Animator()\n'
         'for i in range(3): animator.add(i, i)\n'
