@@ -149,6 +149,7 @@ def test_download_keeps_the_file_and_asks_once(server, folder, capfd):
     assert listing(folder) == ['good.bin', 'other'] and listing(folder / 'other') == ['good.bin']
 
 
+@pytest.mark.slow
 def test_a_fresh_process_shows_a_bar_and_no_log(server, folder):
     seen = []
 
@@ -295,6 +296,7 @@ def test_download_names_what_it_knows_when_asked_for_something_else(folder):
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_download_survives_a_kill_in_the_middle(server, folder):
     half_way, go_on = threading.Event(), threading.Event()
 
@@ -319,6 +321,7 @@ def test_download_survives_a_kill_in_the_middle(server, folder):
     assert listing(folder) == ['good.bin', left]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='limits of a process are a Unix thing')
 def test_a_full_disk_is_named_and_nothing_is_left(server, folder):
     server.routes['/large.bin'] = BODY
@@ -449,6 +452,7 @@ def test_a_folder_of_somebody_else_is_left_alone(server, folder):
     assert tree(folder / 'pets') == {'thesis.txt': b'mine'}
 
 
+@pytest.mark.slow
 def test_unpacking_survives_a_kill_in_the_middle(server, folder):
     files = {f'pets/{number:04}.txt': b'x' for number in range(6000)}
     server.routes['/pets.zip'] = pack('.zip', files)
@@ -470,6 +474,7 @@ def test_unpacking_survives_a_kill_in_the_middle(server, folder):
     assert not left.exists(), 'an old one is cleared away'
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_both_get_everything(server, folder):
     files = {f'pets/{number:04}.txt': b'x' * number for number in range(500)}
     body = pack('.zip', files)

@@ -263,6 +263,7 @@ def test_going_back_brings_back_the_target():
     assert torch.equal(game.data, own)
 
 
+@pytest.mark.slow
 def test_a_long_game_is_remembered_in_bounded_memory():
     game = make_game()
     game.record.most = 20
@@ -275,6 +276,7 @@ def test_a_long_game_is_remembered_in_bounded_memory():
     assert 20 <= make_game(lambda: deep_nets(600)).record.most < 100
 
 
+@pytest.mark.slow
 def test_a_long_game_can_be_begun_again_from_its_start():
     game = make_game()
     game.record.most = 20
@@ -323,6 +325,7 @@ def test_the_classic_losses_show_d_no_real_points_in_gs_step():
         assert watched.calls == calls + 2, loss  # and one look at real and fake for the record
 
 
+@pytest.mark.slow
 def test_the_diagnosis_forgets_another_target_and_what_is_long_ago(unmeasured):
     game = make_game()
     game.step(200)

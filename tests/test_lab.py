@@ -28,6 +28,7 @@ def picture(png):
 # Time -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_reset_goes_back_to_the_start_and_keeps_the_way_forth():
     lab = make_lab()
     start = weights(lab)
@@ -181,6 +182,7 @@ def test_a_frame_takes_no_longer_than_its_budget():
     assert lab.history[-1]['step'] == lab.steps
 
 
+@pytest.mark.slow
 def test_a_long_step_shows_where_it_is_and_keeps_it_when_interrupted(monkeypatch):
     class Slow(nn.Linear):
         def forward(self, Z):
@@ -361,6 +363,7 @@ def test_where_no_kernel_runs_a_picture_stands_in():
     assert picture(bundle['image/png']).shape == (480, 960, 3)
 
 
+@pytest.mark.slow
 def test_the_frame_keeps_its_size_and_shows_what_is_new():
     lab = make_lab()
     earlier = picture(lab.picture.value)

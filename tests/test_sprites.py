@@ -137,6 +137,7 @@ def test_recorded_hue_is_the_main_colour_of_the_head(pixels, samples):
     assert (alike.sum(axis=1).argmax(axis=1) == hues).all()
 
 
+@pytest.mark.slow
 def test_windows_cut_nothing_off(monkeypatch):
     rng = np.random.default_rng(0)
     hues = rng.integers(len(HUES), size=200)
@@ -247,6 +248,7 @@ def child(root, pace):
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, 'SIGKILL'), reason='no SIGKILL on this system')
 def test_a_killed_process_leaves_nothing_that_is_trusted(tmp_path, folder):
     root = tmp_path / 'sprites'
@@ -264,6 +266,7 @@ def test_a_killed_process_leaves_nothing_that_is_trusted(tmp_path, folder):
     assert contents(sprites(NUM, 0, root)) == contents(folder)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path, folder):
     root = tmp_path / 'sprites'
     pair = [child(root, 'fast') for _ in range(2)]
