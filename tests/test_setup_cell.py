@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -54,7 +55,7 @@ def run(tmp_path, monkeypatch):
             printed.append(content.get('text') or content.get('ename') or '')
 
         client.execute_interactive(code, output_hook=listen, timeout=120)
-        return ''.join(printed).strip()
+        return re.sub(r'\x1b\[[\d;]*m', '', ''.join(printed)).strip()  # an old IPython's colours
 
     yield execute
     client.stop_channels()
