@@ -11,11 +11,18 @@ from d2l_gan.creatures import HUES, KINDS
 from d2l_gan.device import arange, matmul, mixed_precision, normal, numpy, seed_everything, tensor
 from d2l_gan.device import try_gpu
 from d2l_gan.diagnosis import Diagnosis, diagnose, observe
-from d2l_gan.distances import coverage, frechet_distance, gaussian_kl, gaussian_w2, linear_gaussian
+from d2l_gan.distances import (
+    filled_cells,
+    frechet_distance,
+    gaussian_kl,
+    gaussian_w2,
+    linear_gaussian,
+)
 from d2l_gan.distances import nearest, precision_recall, sample_kl, sample_w2
 from d2l_gan.download import DATA_HUB, DATA_URL, DownloadError, data_folder, download
 from d2l_gan.download import download_extract
-from d2l_gan.drawing import Animator, plot, set_axes, set_figsize, show_images, use_svg_display
+from d2l_gan.drawing import Animator, plot, rows_of_images, set_axes, set_figsize, show_images
+from d2l_gan.drawing import show_rows, use_svg_display
 from d2l_gan.encoder import Encoder, random_encoder, sprite_encoder, train_encoder
 from d2l_gan.game import Game
 from d2l_gan.losses import LOSSES, Loss, cross_entropy, non_saturating, pair_loss, r1_penalty

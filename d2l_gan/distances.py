@@ -126,7 +126,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     return _squared_w2(real.mean(0), real.T.cov(), fake.mean(0), fake.T.cov()).item()
 
 
-def coverage(cells: Tensor, at_least: int = 10) -> int:
+def filled_cells(cells: Tensor, at_least: int = 10) -> int:
     """How many cells hold `at_least` images or more, given each image's cell: int tensor (n,)."""
     return int((torch.bincount(cells.cpu()) >= at_least).sum())
 

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -13,8 +13,12 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
 from matplotlib.lines import Line2D
-from PIL import Image
+from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageDraw, ImageFont
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
 
 from d2l_gan.device import numpy
 
@@ -157,6 +161,44 @@ def show_images(
     return axes
 
 
+def mosaic(images: torch.Tensor, columns: int, zoom: int = 1) -> Image.Image:
+    """Images (n, 3, height, width) in [-1, 1] side by side, each pixel `zoom` wide."""
+    grid = make_grid(images.detach().cpu() / 2 + 0.5, nrow=columns, padding=0).clamp(0, 1)
+    picture = to_pil_image(grid)
+    return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+
+
+def as_png(picture: Image.Image, compress_level: int = 1) -> bytes:
+    """The picture as the bytes of a PNG file."""
+    png = BytesIO()
+    picture.save(png, 'PNG', compress_level=compress_level)
+    return png.getvalue()
+
+
+def rows_of_images(rows: Mapping[str, torch.Tensor], zoom: int = 2) -> Image.Image:
+    """Rows of images (n, 3, height, width) in [-1, 1], each with its name on the left."""
+    pictures = {name: mosaic(images, len(images), zoom) for name, images in rows.items()}
+    font = ImageFont.truetype(findfont('DejaVu Sans'), 12 * zoom)
+    margin = 12 * zoom + max(round(font.getlength(name)) for name in rows)
+    width = margin + max(p.width for p in pictures.values())
+    whole = Image.new('RGB', (width, sum(p.height for p in pictures.values())), 'white')
+    top = 0
+    for name, picture in pictures.items():
+        middle = (margin - 6 * zoom, top + picture.height // 2)
+        ImageDraw.Draw(whole).text(middle, name, 'black', font, anchor='rm')
+        whole.paste(picture, (margin, top))
+        top += picture.height
+    return whole.quantize(128, dither=Image.Dither.NONE)
+
+
+def show_rows(rows: Mapping[str, torch.Tensor], alt: str) -> None:
+    """Show named rows of images (n, 3, height, width) in [-1, 1]; `alt` says what is seen."""
+    from IPython.display import Image as Shown
+    from IPython.display import display
+
+    display(Shown(as_png(rows_of_images(rows), compress_level=9), alt=alt))
+
+
 def _numbers(values: Any) -> list[float | None]:
     """One number or None per curve, from one for all or a sequence of them."""
     return [_array(v).item() for v in (values if np.iterable(values) else [values])]
@@ -244,6 +286,8 @@ class Animator:
         self._legend, self._fmts = legend, fmts
         self._live, self._handle, self._next_frame = LiveFigure(self.fig), None, 0.0
         set_axes(self.axes[0], xlabel, ylabel, xlim, ylim, xscale, yscale, None)
+        if xlabel == 'epoch' and xscale == 'linear':
+            self.axes[0].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
     def add(self, x: Points, y: Points) -> None:
         """Append the point (`x`, `y`) to every curve: a number for all, or one per curve.

@@ -507,8 +507,8 @@ def test_chapter_2_runs_whole_and_its_widgets_answer(page, folder, server):
         page, folder, server, '02_dcgan',
         [
             ('switch', 'd2l.sprites()', 'd2l.sprites(256)'),
-            ('sizes', '= 16, 32, 32, 0.001, 5', '= 8, 8, 32, 0.001, 1'),
-            ('long', 'min(max(round(110 / seconds), 8), 40)', '3'),
+            ('sizes', '= 16, 16, 32, 0.001, 5', '= 8, 8, 32, 0.001, 1'),
+            ('long', 'max(round(60 * minutes * pace / len(batches.pixels)), 5)', '3'),
             ('shape-lab', 'd2l.ShapeLab()', 'shapes = d2l.ShapeLab(); shapes'),
             ('leaky-lab', 'd2l.LeakyReLULab()', 'leaky = d2l.LeakyReLULab(); leaky'),
             ('time-machine', 'd2l.', 'machine = d2l.'), ('time-machine', ')', '); machine'),

@@ -398,7 +398,7 @@ def test_play_is_the_step_of_chapter_1_with_another_loss(paired):
         other_D.parameters(), torch.autograd.grad(loss, other_D.parameters()), strict=True
     ):
         w.data -= 0.1 * g
-    gap = other_D(fake) - (other_D(X).detach() if paired else 0)
+    gap = other_D(fake) - (real_Y.detach() if paired else 0)  # the real ones are judged once
     grads = torch.autograd.grad(-log_sigmoid(gap).mean(), other_G.parameters())
     for w, g in zip(other_G.parameters(), grads, strict=True):
         w.data -= 0.1 * g
@@ -410,7 +410,7 @@ def test_play_is_the_step_of_chapter_1_with_another_loss(paired):
 def fit_and_nets(**names):
     """`fit` of chapter 2, and what it needs; small enough for a test."""
     names = defined_in(
-        '02_dcgan', 'r1', 'pair', 'blur', 'play', 'fit',
+        '02_dcgan', 'r1', 'pair', 'blur', 'play', 'start-run', 'one-epoch', 'fit',
         latent_dim=5, device=torch.device('cpu'), **names,
     )  # fmt: skip
     torch.manual_seed(0)
@@ -503,40 +503,90 @@ def test_blur_is_scipys_gaussian_filter(sigma):
     assert d2l.blur(X, -1) is X
 
 
-@pytest.mark.slow
-def test_the_comparison_at_the_books_size_runs_by_itself(tmp_path, monkeypatch, capsys):
-    """The cell that waits for a CUDA GPU, on the CPU: the same lines, few and small images."""
-    folder = d2l.sprites(64, 0, tmp_path / 'pokemon')
-    monkeypatch.setattr(d2l, 'download_extract', lambda name: folder)
-    ids = [
-        'switch', 'sizes', 'transform', 'g-block-def', 'net-g-def', 'd-block-def', 'net-d-def',
-        'show-mosaic', 'train', 'compare', 'memory', 'encoder', 'classic-score', 'he', 'r1',
-        'pair', 'blur', 'play', 'fit', 'make-nets', 'book-size',
-    ]  # fmt: skip
-    source = sources('02_dcgan')
-    names = {'d2l': d2l}
-    monkeypatch.setattr(d2l, 'sprites', lambda: folder)
-    monkeypatch.setattr(d2l, 'get_dataloader_workers', lambda: 0)
-    monkeypatch.setenv('D2L_GAN_DATA', str(tmp_path))
-    monkeypatch.setattr(d2l, 'observe', lambda *_: {})
-    monkeypatch.setattr(d2l, 'diagnose', lambda *_: 'not asked')
-    for cell_id in ('imports', *ids):
-        if cell_id == 'classic-score':
-            names['history'] = []
-        code = source[cell_id]
-        if cell_id == 'sizes':
-            code += '\nn_D = n_G = 2\nbatch_size, num_epochs = 16, 1'
-        if cell_id == 'compare':
-            names['X'] = torch.zeros(10, 3, 64, 64)
-        if cell_id == 'book-size':
-            capsys.readouterr()
-            code = code.replace("device.type == 'cuda'", 'True')
-            assert source[cell_id] != code
-        exec(compile(code, cell_id, 'exec'), names)
-    out = capsys.readouterr().out
-    assert 'classic' in out
-    assert 'all five' in out
-    assert set(names['scores']) == {'real images', 'classic', 'all five'}
+def test_smooth_kernel_is_nearest_neighbour_then_convolution():
+    names = defined_in('02_dcgan', 'smooth')
+    W, X = torch.randn(5, 7, 3, 3).double(), torch.randn(2, 5, 6, 6).double()
+    folded = nn.functional.conv_transpose2d(X, names['Smooth']()(W), stride=2, padding=1)
+    doubled = nn.functional.interpolate(X, scale_factor=2, mode='nearest')
+    plain = nn.functional.conv2d(doubled, W.transpose(0, 1).flip(2, 3), padding=1)
+    torch.testing.assert_close(folded, plain)
+
+
+def test_smooth_kernels_start_at_hes_scale(dcgan):
+    names = defined_in('02_dcgan', 'he', 'smooth')
+    block = dcgan['G_block'](64, in_channels=64)
+    X = torch.randn(4, 64, 16, 16)
+    names['he_init'](block)
+    before = block.conv2d_trans(X).std()
+    names['smooth_kernels'](block)
+    assert block.conv2d_trans.parametrizations.weight.original.shape == (64, 64, 3, 3)
+    assert 0.9 * before < block.conv2d_trans(X).std() < 1.1 * before
+
+
+def test_make_nets_leaves_out_what_it_is_told_to(dcgan):
+    names = defined_in('02_dcgan', 'he', 'r1', 'pair', 'play', 'smooth', 'free', 'make-nets',
+                       **{k: dcgan[k] for k in ('net_D', 'net_G')})  # fmt: skip
+    for free in (False, True):
+        for smooth in (False, True):
+            net_D, net_G = names['make_nets'](smooth=smooth, free=free)
+            tied = [nn.utils.parametrize.is_parametrized(m) for m in net_G.modules()]
+            assert sum(tied) == (4 if smooth else 0)
+            assert isinstance(net_D[0].batch_norm, nn.Identity) == free
+            assert (net_D[0].conv2d.bias is not None) == free
+            assert net_D(net_G(torch.randn(2, 100, 1, 1))).shape == (2, 1, 1, 1)
+    assert not isinstance(dcgan['net_D'][0].batch_norm, nn.Identity), 'the first ones are kept'
+
+
+def test_settled_gives_one_noise_vector_one_image(dcgan):
+    names = defined_in('02_dcgan', 'generate', 'sure-cells', 'score', latent_dim=100,
+                       device=torch.device('cpu'))  # fmt: skip
+    net_G = dcgan['net_G']
+    before = {name: value.clone() for name, value in net_G.state_dict().items()}
+    settled = names['settled'](net_G)
+    Z = torch.randn(8, 100, 1, 1)
+    torch.testing.assert_close(settled(Z)[:3], settled(Z[:3]), atol=1e-5, rtol=1e-4)
+    for name, value in net_G.state_dict().items():
+        assert torch.equal(before[name], value), name
+    torch.manual_seed(0)
+    fresh = net_G[0].conv2d_trans(torch.randn(4096, 100, 1, 1)).mean((0, 2, 3))
+    torch.testing.assert_close(settled[0].batch_norm.running_mean, fresh, atol=0.3, rtol=0)
+
+
+def test_sure_cells_counts_only_what_the_encoder_is_sure_of():
+    count = defined_in('02_dcgan', 'sure-cells')['sure_cells']
+
+    class Encoder:
+        """Reads both names off the features: the logits of 4 kinds, then of 8 hues."""
+
+        def kind(self, features):
+            return features[:, :4]
+
+        def hue(self, features):
+            return features[:, 4:]
+
+        def cells(self, features):
+            return self.kind(features).argmax(1) * 8 + self.hue(features).argmax(1)
+
+    kinds, hues = torch.arange(320) % 4, torch.arange(320) // 4 % 8
+    sure = torch.cat([torch.eye(4)[kinds], torch.eye(8)[hues]], dim=1) * 20
+    assert count(Encoder(), sure) == 32
+    assert count(Encoder(), sure, at_least=11) == 0, 'ten in each'
+    for unsure in (slice(0, 4), slice(4, 12)):  # the kind, then the hue
+        doubtful = sure.clone()
+        doubtful[kinds == 0, unsure] /= 20
+        assert count(Encoder(), doubtful) == 24
+        assert len(Encoder().cells(doubtful).unique()) == 32
+
+
+def test_copying_is_even_for_new_images_and_one_for_copies():
+    copying = defined_in('02_dcgan', 'copying')['copying']
+    torch.manual_seed(0)
+    training, unseen, fresh = torch.randn(600, 2).split(200)
+    share, within = copying(training, unseen, fresh)
+    assert share == pytest.approx(0.5, abs=0.12)
+    assert 150 < within <= 200
+    assert copying(training, unseen, training + 1e-6)[0] > 0.95
+    assert copying(training, unseen, fresh + 100)[1] == 0, 'nothing within reach'
 
 
 def test_arc_keeps_to_the_sphere():

@@ -139,11 +139,11 @@ def test_frechet_distance_takes_features_that_are_not_of_full_rank():
         d2l.frechet_distance(flat, flat[:1])
 
 
-def test_coverage_counts_cells_with_enough_images():
+def test_filled_cells_counts_those_with_enough_images():
     cells = torch.tensor([0] * 10 + [1] * 9 + [31] * 30)
-    assert d2l.coverage(cells) == 2
-    assert d2l.coverage(cells, at_least=9) == 3
-    assert d2l.coverage(cells, at_least=1) == 3
+    assert d2l.filled_cells(cells) == 2
+    assert d2l.filled_cells(cells, at_least=9) == 3
+    assert d2l.filled_cells(cells, at_least=1) == 3
 
 
 def test_precision_falls_with_outliers_and_recall_with_missing_modes():
@@ -221,12 +221,12 @@ def test_frechet_distance_agrees_with_numpys_moments():
     assert d2l.frechet_distance(*both(real, fake)) == pytest.approx(expected)
 
 
-def test_coverage_agrees_with_a_counter():
+def test_filled_cells_agrees_with_a_counter():
     cells = np.random.default_rng(0).integers(0, 40, 300)
     for at_least in (1, 5, 8, 300):
         expected = sum(count >= at_least for count in Counter(cells.tolist()).values())
-        assert d2l.coverage(torch.as_tensor(cells), at_least=at_least) == expected
-    assert d2l.coverage(torch.tensor([3] * 10 + [4] * 9)) == 1, 'ten images by default'
+        assert d2l.filled_cells(torch.as_tensor(cells), at_least=at_least) == expected
+    assert d2l.filled_cells(torch.tensor([3] * 10 + [4] * 9)) == 1, 'ten images by default'
 
 
 @pytest.mark.parametrize('k', [1, 3, 4])

@@ -424,3 +424,27 @@ def test_an_interrupted_loop_leaves_the_last_picture(kernel):
     assert 8 <= int(messages[2][1]['text']) < 50
     messages, _ = run(kernel, 'print(1)')
     assert not pictures(messages), 'the figure of an earlier cell was drawn again'
+
+
+def test_rows_of_images_stand_below_each_other_with_their_names():
+    rows = {'real': torch.full((3, 3, 8, 8), 1.0), 'a longer name': torch.full((2, 3, 8, 8), -1.0)}
+    whole = np.asarray(d2l.rows_of_images(rows, zoom=4).convert('RGB')).astype(int)
+    height, width, _ = whole.shape
+    assert height == 2 * 8 * 4
+    margin = width - 3 * 8 * 4
+    assert margin > 0
+    assert (whole[:32, margin:] == 255).all(), 'three white images'
+    assert (whole[32:, margin : margin + 64] == 0).all(), 'two black ones'
+    assert (whole[32:, margin + 64 :] == 255).all(), 'and room'
+    for top in (0, 32):
+        assert (whole[top : top + 32, :margin] < 128).any(), 'a name'
+
+
+def test_epochs_are_counted_in_whole_numbers():
+    for num_epochs in (1, 2, 5, 20):
+        animator = d2l.Animator(xlabel='epoch', ylabel='loss', xlim=[1, num_epochs])
+        animator.add(1, (0.5, 0.7))
+        low, high = animator.axes[0].get_xlim()
+        ticks = [tick for tick in animator.axes[0].get_xticks() if low <= tick <= high]
+        assert ticks
+        assert all(tick == int(tick) for tick in ticks)

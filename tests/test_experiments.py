@@ -1,7 +1,6 @@
-"""The long experiments stay alive on next to nothing, and their new parts do what they say."""
+"""The long experiments stay alive on next to nothing, and what they left is whole."""
 
 import csv
-import math
 import os
 import subprocess
 import sys
@@ -9,59 +8,78 @@ from pathlib import Path
 
 import experiments
 import pytest
-import torch
-from torch import nn
+from experiments import CURE, RATES, RESULTS, ROWS
+from PIL import Image
 
 TOOLS = Path(experiments.__file__).parent
 
 
-def test_smooth_kernel_is_nearest_neighbour_then_convolution():
-    W, X = torch.randn(5, 7, 3, 3).double(), torch.randn(2, 5, 6, 6).double()
-    folded = nn.functional.conv_transpose2d(X, experiments.Smooth()(W), stride=2, padding=1)
-    doubled = nn.functional.interpolate(X, scale_factor=2, mode='nearest')
-    plain = nn.functional.conv2d(doubled, W.transpose(0, 1).flip(2, 3), padding=1)
-    torch.testing.assert_close(folded, plain)
-
-
-def test_copying_is_even_for_new_images_and_one_for_copies():
-    torch.manual_seed(0)
-    training, unseen, fresh = torch.randn(600, 2).split(200)
-    assert experiments.copying(training, unseen, fresh) == pytest.approx(0.5, abs=0.12)
-    assert experiments.copying(training, unseen, training + 1e-6) > 0.95
-    assert math.isnan(experiments.copying(training, unseen, fresh + 100))  # nothing within reach
+def read(file):
+    with file.open(encoding='utf-8') as lines:
+        return list(csv.DictReader(lines))
 
 
 def test_neighbouring_rows_differ_in_one_thing():
-    rows = experiments.ROWS
-    for (_, *above), (name, *below) in zip(rows, rows[1:], strict=False):
-        (*first, before), (*second, after) = above, below
-        changed = sum(a != b for a, b in zip(first, second, strict=True))
-        changed += len(set(before.items()) ^ set(after.items()))
-        assert changed == 1, name
+    for above, below in zip(ROWS, ROWS[1:], strict=False):
+        changed = [a != b for a, b in zip(above[1:], below[1:], strict=True)]
+        assert sum(changed) == 1, below.name
+    assert ROWS[-1] == CURE
+
+
+def check_ladder(lines, seeds):
+    assert list(dict.fromkeys(line['row'] for line in lines)) == [row.name for row in ROWS]
+    assert len({line['images'] for line in lines}) == 1
+    for name in (row.name for row in ROWS):
+        tried = [line for line in lines if line['row'] == name and line['seed'] == '0']
+        chosen = [line for line in lines if line['row'] == name and line['chosen'] == 'yes']
+        assert [line['seed'] for line in chosen] == seeds, name
+        assert len({line['lr'] for line in chosen}) == 1, name
+        best = min(float(line['distance']) for line in tried)
+        assert float(chosen[0]['distance']) == best, name
+        assert {float(line['lr']) for line in tried} >= set(RATES), name
+
+
+def check_every(lines):
+    for line in lines:
+        assert float(line['distance']) > 0
+        assert 0 <= float(line['precision']) <= 1
+        assert 0 <= int(line['sure cells']) <= 32
+        assert line['machine'] and line['date'] and line['torch']
 
 
 @pytest.mark.slow
 def test_tiny_experiments_write_their_files(tmp_path):
     done = subprocess.run(
-        [sys.executable, str(TOOLS / 'experiments.py'), '--tiny', '--to', str(tmp_path)],
-        capture_output=True, text=True, timeout=600, env=os.environ | {'TQDM_DISABLE': '1'},
+        [sys.executable, str(TOOLS / 'experiments.py'), '--tiny', '--to', str(tmp_path)]
+        + ['ladder', 'patience', 'pace'],
+        capture_output=True, text=True, timeout=600, env=os.environ | {'OMP_NUM_THREADS': '1'},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    ladder, patience = (
-        list(csv.DictReader((tmp_path / f'{name}.csv').open())) for name in ('ladder', 'patience')
-    )
-    names = {line['row'] for line in ladder}
-    assert names == {row[0] for row in experiments.ROWS + experiments.CONTROLS} | {
-        experiments.AVERAGED
-    }
-    for name in names:
-        chosen = [line for line in ladder if line['row'] == name and line['chosen'] == 'yes']
-        assert sorted(line['seed'] for line in chosen) == ['0', '1'], name
-        assert len({line['lr'] for line in chosen}) == 1, name
-    assert len({line['images'] for line in ladder}) == 1  # tiny: the controls' budget, too
-    for line in ladder + patience:
-        assert float(line['distance']) > 0
-        assert 0 <= float(line['precision']) <= 1
-        assert line['machine'] and line['date'] and line['torch']
-    assert [line['minutes'] for line in patience] == ['1', '2']
-    assert (tmp_path / 'patience-01-minutes.png').stat().st_size > 1000
+    lines, patience = read(tmp_path / 'ladder.csv'), read(tmp_path / 'patience.csv')
+    check_ladder(lines, ['0', '1'])
+    check_every(lines + patience)
+    assert [(line['minutes'], line['seed']) for line in patience] == [
+        ('1', '0'), ('2', '0'), ('2', '1')
+    ]  # fmt: skip
+    assert float(read(tmp_path / 'pace.csv')[0]['images/s']) > 0
+    for name, rows in (('ladder', len(ROWS)), ('patience', 2)):
+        with Image.open(tmp_path / f'{name}.png') as picture:
+            assert picture.height == rows * 128
+            assert picture.width > 8 * 128
+
+
+def test_the_stored_ladder_is_whole():
+    lines = read(RESULTS / 'ladder.csv')
+    check_ladder(lines, ['0', '1', '2'])
+    check_every(lines)
+
+
+def test_the_stored_patience_is_whole():
+    lines = read(RESULTS / 'patience.csv')
+    check_every(lines)
+    runs = [(int(line['minutes']), int(line['seed'])) for line in lines]
+    planned = [(1, 0), *((2, seed) for seed in range(5)), (5, 0), (10, 0), (30, 0)]
+    assert runs == planned[: len(runs)] and len(runs) >= 8
+    for line in lines:
+        images = 60 * float(line['minutes']) * float(line['images/s'])
+        assert abs(int(line['images']) - images) <= 2048 + 1, 'to the nearest epoch'

@@ -199,3 +199,15 @@ def test_an_error_is_shown_and_not_lost(explorer):
     explorer.net_G.forward = lambda Z: 1 / 0
     explorer.controls['position'].value = 0.7
     assert 'ZeroDivisionError' in explorer.text.value
+
+
+def test_the_still_of_a_walk_shows_relatives_and_leaves_the_page_as_it_was():
+    training = torch.rand(6, 3, 64, 64) * 2 - 1
+    net_G = nn.Sequential(nn.ConvTranspose2d(16, 3, 64), nn.Tanh())
+    explorer = d2l.LatentExplorer(net_G, 16, training)
+    before = explorer.picture.value
+    still = picture(explorer.still())
+    assert (picture(before)[:, 288:544] == 255).all(), 'not asked for'
+    assert (still[:, 288:544] != 255).any(axis=2).mean() > 0.9
+    assert explorer.picture.value == before
+    assert not explorer.wants_relatives

@@ -409,3 +409,14 @@ def test_grid_of_z_is_bent_by_g():
     assert (lines.min((0, 1)) == [-1, -3]).all() and (lines.max((0, 1)) == [3, 1]).all()
     lab.warp = False
     assert lab.painter.mesh_lines.get_segments() == []
+
+
+def test_the_still_shows_a_record_that_fills_its_panels():
+    lab = make_lab()
+    lab.step(120)
+    before = lab.painter.panels[0].get_xlim()
+    shown = []
+    lab.painter.live.whole = lambda dpi: shown.append(lab.painter.panels[2].get_xlim()) or b''
+    lab.still()
+    assert shown == [(0, 120)]
+    assert lab.painter.panels[0].get_xlim() == before != (0, 120)

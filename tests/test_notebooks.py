@@ -81,7 +81,7 @@ class TestNotebook:
             assert set(cell.metadata) <= {'tags', 'editable', 'slideshow', 'jupyter'}
 
     def test_is_small_and_its_figures_are_png(self, path):
-        assert path.stat().st_size < 1_500_000
+        assert path.stat().st_size < 2_500_000
         assert all('image/svg+xml' not in output.get('data', {}) for output in outputs(read(path)))
         assert any('image/png' in output.get('data', {}) for output in outputs(read(path)))
 
@@ -135,3 +135,76 @@ class TestNotebook:
 def test_the_first_chapter_saves_both_steps():
     saved = [c.source for c in code_cells(read(NOTEBOOKS[0])) if re.search(r'#\s*@save', c.source)]
     assert {'update_D', 'update_G'} <= set(definitions('\n'.join(saved)))
+
+
+WORDS = {
+    'eleven': 11, 'twelve': 12, 'dozen': 12, 'fifteen': 15, 'sixteen': 16, 'twenty': 20,
+    'thirty': 30, 'forty': 40, 'fifty': 50, 'sixty': 60, 'hundred': 100, 'thousand': 1000,
+}  # fmt: skip
+NUMBER = r'(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])'
+
+
+def values(text):
+    """The numbers that stand in a text, large ones in words included."""
+    digits = {float(number.replace(',', '')) for number in re.findall(NUMBER, text)}
+    return digits | {float(WORDS[w]) for w in re.findall('[a-z]+', text.lower()) if w in WORDS}
+
+
+def prose(source):
+    """A text without formulas, code, headings, years, and sentences that name their source."""
+    for pattern in (
+        r'(?s)\$\$.*?\$\$',
+        r'\$.*?\$',
+        r'`.*?`',
+        r'(?m)^\*Figure: .*$',
+        r'(?m)^#+ .*$',
+    ):
+        source = re.sub(pattern, ' ', source)
+    source = re.sub(
+        r"[^.\n]*(?:\]\(http|\bpaper\b|\bbook's\b|\bthe book\b)(?:[^.\n]|\.\S)*", ' ', source
+    )
+    return re.sub(r'\b(19|20)\d\d\b|(?m:^\*{0,2}\d+\. )', ' ', source)
+
+
+def supports(known, number):
+    """Whether one of the known numbers is this one, to the digits that the text gives."""
+    decimals = len(f'{number:.10f}'.rstrip('0').split('.')[1])
+    return any(round(value, decimals) == number for value in known)
+
+
+def unsupported(notebook):
+    """Numbers in the prose after a result that stand in no output before it and in no code."""
+    known = values(' '.join(cell.source for cell in code_cells(notebook)).replace('_', ' '))
+    after_result = False
+    for cell in notebook.cells:
+        if cell.cell_type == 'code':
+            for output in cell.outputs:
+                text = output.get('text', '') + output.get('data', {}).get('text/plain', '')
+                known |= values(text)
+            after_result = bool(cell.outputs)
+        elif after_result:
+            text = prose(cell.source)
+            percent = {float(p) for p in re.findall(r'(\d+) %', text)}
+            for number in values(text):
+                if not supports(known, number) and not (
+                    number in percent and supports(known, number / 100)
+                ):
+                    yield cell.id, number
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_number_in_the_prose_of_a_result_without_an_output(path):
+    assert list(unsupported(read(path))) == []
+
+
+def test_a_number_that_no_output_shows_is_refused():
+    notebook = nbformat.v4.new_notebook()
+    output = nbformat.v4.new_output('stream', text='distance 16.2, recall 0.86')
+    result = nbformat.v4.new_code_cell('print(1000)', outputs=[output])
+    words = nbformat.v4.new_markdown_cell('It fell to 16.2, 86 %, from 1,000 and twenty: $x = 7$.')
+    notebook.cells = [result, words]
+    assert list(unsupported(notebook)) == [(words.id, 20.0)]
+    words.source = 'It fell to 16 (He et al., 2015), and the book has 99.'
+    assert list(unsupported(notebook)) == []
+    words.source = 'It fell to 16.3.'
+    assert list(unsupported(notebook)) == [(words.id, 16.3)]

@@ -1,5 +1,6 @@
 """The files beside the code: what is installed, what is run, and that they agree."""
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 from oldest import pins
+
+from d2l_gan.diagnosis import ADVICE
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']
@@ -155,3 +158,18 @@ def test_workflow_runs_the_same_commands():
     *_, python, run = workflow['jobs']['oldest']['steps']
     assert python['with']['python-version'] == oldest
     assert run['run'] == 'make oldest'
+
+
+def test_the_teachers_page_names_cells_verdicts_and_headings_that_exist():
+    page = text('TEACHING.md')
+    sources = [text(f'notebooks/{name}.ipynb') for name in ('01_basic_gan', '02_dcgan')]
+    cells = {cell['id']: cell for source in sources for cell in json.loads(source)['cells']}
+    plans = page[page.index('## Ninety minutes') : page.index('## What students ask')]
+    named = re.findall(r'`([a-z][\w-]+)`', plans)
+    assert len(named) > 12
+    assert set(named) <= set(cells)
+    for heading in re.findall(r'ch\. \d, \*([^*]+)\*', plans):
+        assert any(f'## {heading}' in ''.join(cell['source']) for cell in cells.values()), heading
+    turns = page[page.index('## Wrong turns') : page.index('## Homework')]
+    said = set(re.findall(r'\| \*([^*]+)\* \|', turns))
+    assert said == set(ADVICE) - {'too early to say'}

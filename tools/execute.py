@@ -5,6 +5,7 @@ Each cell gets a progress line. `--to FOLDER` leaves the executed notebook and a
 """
 
 import argparse
+import os
 import time
 from base64 import b64decode
 from pathlib import Path
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument('--to', type=Path, metavar='FOLDER')
     parser.add_argument('--store', action='store_true')
     args = parser.parse_args()
+    os.environ['TQDM_DISABLE'] = '1'  # a stored page has no use for a bar that stands still
     for path in args.notebooks:
         notebook = execute(path)
         if args.store:

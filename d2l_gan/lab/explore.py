@@ -9,13 +9,12 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 import torch
-import torchvision
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from d2l_gan.drawing import COLOURS, STYLE, LiveFigure
+from d2l_gan.drawing import COLOURS, STYLE, LiveFigure, as_png, mosaic
 from d2l_gan.lab.controls import Shown, alert, button, choice, picture, slider, status
 from d2l_gan.steps import at_rest
 
@@ -38,11 +37,15 @@ class Explorer(Shown):
     def update(self) -> None:
         """Make the picture and the text what the controls say."""
         with self._busy:  # the page's messages may come on another thread than the cells'
-            values = {name: c.value for name, c in self.controls.items() if hasattr(c, 'value')}
             try:
-                self.picture.value = self._draw(**values)
+                self.picture.value = self.drawn()
             except Exception as error:
                 self.text.value = alert(error)
+
+    def drawn(self) -> bytes:
+        """What the controls say, as PNG."""
+        values = {name: c.value for name, c in self.controls.items() if hasattr(c, 'value')}
+        return self._draw(**values)
 
     def still(self) -> bytes | None:
         """The picture as it is now, small, as PNG; None where nothing could be drawn."""
@@ -148,20 +151,6 @@ class LeakyReLULab(Explorer):
         return self.live.whole(dpi=100)
 
 
-def mosaic(images: Tensor, columns: int, zoom: int = 1) -> Image.Image:
-    """Images (n, 3, height, width) in [-1, 1] side by side, each pixel `zoom` wide."""
-    grid = torchvision.utils.make_grid(images.detach().cpu(), nrow=columns, padding=0)
-    picture = torchvision.transforms.functional.to_pil_image((grid / 2 + 0.5).clamp(0, 1))
-    return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
-
-
-def as_png(picture: Image.Image, compress_level: int = 1) -> bytes:
-    """The picture as the bytes of a PNG file."""
-    png = BytesIO()
-    picture.save(png, 'PNG', compress_level=compress_level)
-    return png.getvalue()
-
-
 class LatentExplorer(Explorer):
     """Walk through the noise of a generator: between two anchors, and along single directions.
 
@@ -232,6 +221,15 @@ class LatentExplorer(Explorer):
             four = mosaic(self.training[nearest], 2)
             canvas.paste(four.resize(square, Image.Resampling.NEAREST), (288, 0))
         return as_png(canvas)
+
+    def still(self) -> bytes | None:
+        """The creature and its relatives, for which nobody can ask on a page."""
+        with self._busy:
+            before, self.wants_relatives = self.picture.value, True
+            self.update()
+            png = super().still()
+            self.picture.value = before
+        return png
 
     def surprise(self) -> None:
         """Draw two new anchors."""

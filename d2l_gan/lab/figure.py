@@ -119,6 +119,17 @@ class Painter:
             bent = net_G(self.mesh.reshape(-1, 2)).reshape(self.mesh.shape)
             self.mesh_lines.set_segments(bent.cpu().numpy())
 
+    def still(self) -> bytes:
+        """The figure as PNG; the record fills its panels, since on a page nothing follows."""
+        before = self.panels[0].get_xlim()
+        last = np.asarray(self.lines['loss_D'].get_xdata(), dtype=float).max(initial=1)
+        for ax in self.panels:
+            ax.set_xlim(0, last)
+        png = self.live.whole(dpi=100)
+        for ax in self.panels:
+            ax.set_xlim(before)
+        return png
+
     def curves(self, history: Sequence[Mapping[str, float]], at: int) -> None:
         """Draw the record, and mark the moment that is shown."""
         steps = [record['step'] for record in history]

@@ -290,4 +290,4 @@ class GANLab(parts.Shown):
 
     def still(self) -> bytes:
         """The picture as it is now, as PNG."""
-        return self.painter.live.whole(dpi=100)
+        return self.painter.still()

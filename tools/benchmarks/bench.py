@@ -184,9 +184,9 @@ def points(tiny: bool) -> Iterator[Row]:
 def image_nets(n_D: int, n_G: int) -> tuple[dict, nn.Module, nn.Module]:
     """Chapter 2's cells, and its two networks at these widths."""
     names = defined_in(
-        '02_dcgan', 'g-block-def', 'net-g-def', 'd-block-def', 'net-d-def', 'r1', 'pair', 'blur',
-        'play', 'fit', 'he', 'make-nets', latent_dim=100, n_D=n_D, n_G=n_G,
-        device=d2l.try_gpu(),
+        '02_dcgan', 'g-block-def', 'net-g-def', 'd-block-def', 'net-d-def', 'he', 'r1', 'pair',
+        'play', 'blur', 'smooth', 'free', 'start-run', 'one-epoch', 'fit', 'make-nets',
+        latent_dim=100, n_D=n_D, n_G=n_G, device=d2l.try_gpu(),
     )  # fmt: skip
     return names, names['net_D'], names['net_G']
 
@@ -326,35 +326,6 @@ def decoding(tiny: bool) -> Iterator[Row]:
     yield row('every later pass', book, again, 'images/s', '')
 
 
-def cells(tiny: bool) -> Iterator[Row]:
-    """Seconds of training, n = 16, until all 32 cells of kind x hue are covered: of 5 seeds."""
-    names, _, _ = image_nets(16, 16)
-    loader = loader_of(d2l.sprites(64 if tiny else 4096), 256, workers=0)
-    batches = d2l.InMemory(loader, 32, d2l.try_gpu())
-    kinds, hues = map(torch.as_tensor, d2l.sprite_labels(loader.dataset.samples))
-    encoder = d2l.sprite_encoder(batches[:].cpu(), kinds, hues)
-    found = []
-    for seed in range(1 if tiny else 5):
-        for num_epochs in (1,) if tiny else (4, 6, 8):
-            d2l.seed_everything(seed)
-            nets = names['make_nets']()
-            timer = d2l.Timer()
-            names['fit'](*nets, batches, 0.004, num_epochs, **names['remedies']['+ coarse to fine'])
-            seconds = timer.stop()
-            with torch.no_grad():
-                Z = torch.randn(64 if tiny else 2048, 100, 1, 1, device=d2l.try_gpu()).split(256)
-                fakes = torch.cat([nets[1](z).cpu() for z in Z])
-            covered = d2l.coverage(encoder.cells(encoder.encode(fakes)))
-            if covered == 32:
-                break
-        found.append((seconds, covered))
-    seconds, covered = sorted(found)[len(found) // 2]
-    yield (
-        'until all 32 cells are covered, median of 5 seeds', '60 s (prototype)',
-        f'{seconds:.0f} s ({covered} cells)', f'{60 / seconds:.2f} x', '30 s',
-    )  # fmt: skip
-
-
 def growth(tiny: bool) -> Iterator[Row]:
     """How time and memory grow with the images, the batch and the width, one at a time."""
     base = (1000, 64, 16)
@@ -465,7 +436,6 @@ ROWS = {
     'points': points,
     'images': images,
     'decoding': decoding,
-    'cells': cells,
     'growth': growth,
     'gpu': gpu,
     'imports': imports,
