@@ -17,8 +17,6 @@ from matplotlib.font_manager import findfont
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
 
 from d2l_gan.device import numpy
 
@@ -163,6 +161,9 @@ def show_images(
 
 def mosaic(images: torch.Tensor, columns: int, zoom: int = 1) -> Image.Image:
     """Images (n, 3, height, width) in [-1, 1] side by side, each pixel `zoom` wide."""
+    from torchvision.transforms.functional import to_pil_image  # slow to load
+    from torchvision.utils import make_grid
+
     grid = make_grid(images.detach().cpu() / 2 + 0.5, nrow=columns, padding=0).clamp(0, 1)
     picture = to_pil_image(grid)
     return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)

@@ -14,6 +14,7 @@ import threading
 import time
 import zipfile
 from collections import Counter
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,7 +133,9 @@ def wait_for(condition, seconds=30):
 # Downloading
 
 
-def test_download_keeps_the_file_and_asks_once(server, folder, capfd):
+def test_download_keeps_the_file_and_asks_once(server, folder, capfd, monkeypatch):
+    shown = partial(module.tqdm, disable=False)  # which the tests' environment turns off
+    monkeypatch.setattr(module, 'tqdm', shown)
     server.routes['/good.bin'] = BODY
     module.DATA_HUB['good'] = (server.url + '/good.bin', SHA1)
     name = module.download('good')
