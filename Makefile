@@ -48,6 +48,9 @@ run: setup       ## execute both chapters into _build/, as notebooks and as HTML
 store: setup     ## execute both chapters in clean kernels and store them with their outputs
 	$(BIN)/python tools/execute.py --store
 
+exercises: setup ## make the students' exercises from notebooks/solutions
+	$(BIN)/python tools/exercises.py
+
 bench: setup     ## time the course's code against the textbook's way (some 25 minutes)
 	$(BIN)/python tools/benchmarks/bench.py
 
@@ -56,4 +59,4 @@ lint: setup      ## ruff, notebooks included, and the types of d2l_gan
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-.PHONY: help setup lab test quick oldest run store bench lint
+.PHONY: help setup lab test quick oldest run store exercises bench lint

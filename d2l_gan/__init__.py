@@ -33,10 +33,12 @@ from d2l_gan.targets import TARGETS, Target
 from d2l_gan.timing import Accumulator, Timer
 
 WIDGETS = {'GANLab', 'LatentExplorer', 'LeakyReLULab', 'ShapeLab', 'TimeMachine'}
+CLASSROOM = {'QuickQuestions', 'check', 'solved'}
 
 
 def __getattr__(name: str) -> Any:
-    """Load the widgets when they are asked for: they take longer to import than all the rest."""
-    if name in WIDGETS:
-        return getattr(importlib.import_module('d2l_gan.lab'), name)
+    """Load widgets and exercises when they are asked for: most who import the package need none."""
+    for names, room in ((WIDGETS, 'lab'), (CLASSROOM, 'classroom')):
+        if name in names:
+            return getattr(importlib.import_module(f'd2l_gan.{room}'), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

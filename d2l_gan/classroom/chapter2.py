@@ -1,0 +1,1 @@
+"""The checks of chapter 2's exercises."""
