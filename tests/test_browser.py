@@ -332,6 +332,27 @@ def test_keyboard_alone(open_lab, page):
         lab.wait_for(effect.format(n=n, at=at, v=v))
 
 
+def test_quick_questions_by_keyboard_alone(page, folder, server):
+    nbformat.write(
+        notebook(SETUP, 'questions = d2l.QuickQuestions(1)\nquestions'), folder / 'q.ipynb'
+    )
+    opened = browser.Notebook(page, server, 'q.ipynb')
+    opened.run_all()
+    page.get_by_role('radio').first.focus()
+    page.keyboard.press('Space')
+    page.get_by_text(re.compile(r'^(Right|Not quite)\. ')).first.wait_for()
+    assert opened.wait_for('list(questions.right)') == [1]
+    page.keyboard.press('Tab')  # to the next answer
+    page.keyboard.press('Space')
+    second = 'questions.choices[0].value == questions.options(1)[1]'
+    opened.wait_for(second)
+    for _ in range(3):  # past the last two answers, to the second question
+        page.keyboard.press('Tab')
+    page.keyboard.press('Space')
+    opened.wait_for('len(questions.right) == 2')
+    assert opened.ask('list(questions.right)') == [1, 2]
+
+
 def test_every_control_explains_itself_on_the_page(open_lab, page):
     lab = open_lab(SMALL)
     shown = page.locator('.jupyter-widgets[title], .jupyter-widgets [title]')

@@ -2,3 +2,4 @@
 
 from d2l_gan.classroom import chapter1, chapter2
 from d2l_gan.classroom.checks import EXERCISES, check, solved
+from d2l_gan.classroom.questions import QuickQuestions
