@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 OLDEST ?= .venv-oldest
+OUT ?= marks.csv
 BIN := $(VENV)/bin
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) # as in a container
 
@@ -27,7 +28,7 @@ $(VENV)/ready: pyproject.toml
 lab: setup       ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(AS_ROOT)
 
-test: setup      ## every test, both notebooks under nbval included
+test: setup      ## every test, chapters and solutions under nbval included
 	$(BIN)/python -m pytest
 
 quick: setup     ## the tests of a minute: no notebook, no browser, none marked slow
@@ -45,11 +46,15 @@ $(OLDEST)/ready: pyproject.toml tools/oldest.py
 run: setup       ## execute both chapters into _build/, as notebooks and as HTML
 	$(BIN)/python tools/execute.py --to _build
 
-store: setup     ## execute both chapters in clean kernels and store them with their outputs
-	$(BIN)/python tools/execute.py --store
+store: setup     ## execute chapters and solutions in clean kernels and store them with their outputs
+	$(BIN)/python tools/execute.py --store notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 exercises: setup ## make the students' exercises from notebooks/solutions
 	$(BIN)/python tools/exercises.py
+
+grade: setup     ## mark the notebooks in DIR=folder, into OUT=marks.csv
+	@test -n "$(DIR)" || { echo 'Which folder? make grade DIR=submissions'; exit 1; }
+	$(BIN)/python -m d2l_gan.grade "$(DIR)" --out "$(OUT)"
 
 bench: setup     ## time the course's code against the textbook's way (some 25 minutes)
 	$(BIN)/python tools/benchmarks/bench.py
@@ -59,4 +64,4 @@ lint: setup      ## ruff, notebooks included, and the types of d2l_gan
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-.PHONY: help setup lab test quick oldest run store exercises bench lint
+.PHONY: help setup lab test quick oldest run store exercises grade bench lint

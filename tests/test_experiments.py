@@ -78,8 +78,7 @@ def test_the_stored_patience_is_whole():
     lines = read(RESULTS / 'patience.csv')
     check_every(lines)
     runs = [(int(line['minutes']), int(line['seed'])) for line in lines]
-    planned = [(1, 0), *((2, seed) for seed in range(5)), (5, 0), (10, 0), (30, 0)]
-    assert runs == planned[: len(runs)] and len(runs) >= 8
+    assert runs == [(1, 0), *((2, seed) for seed in range(5)), (5, 0), (10, 0), (30, 0)]
     for line in lines:
         images = 60 * float(line['minutes']) * float(line['images/s'])
         assert abs(int(line['images']) - images) <= 2048 + 1, 'to the nearest epoch'
