@@ -56,6 +56,9 @@ grade: setup     ## mark the notebooks in DIR=folder, into OUT=marks.csv
 	@test -n "$(DIR)" || { echo 'Which folder? make grade DIR=submissions'; exit 1; }
 	$(BIN)/python -m d2l_gan.grade "$(DIR)" --out "$(OUT)"
 
+slides: setup    ## write the three decks into _build/slides, each one file
+	$(BIN)/python tools/slides.py
+
 bench: setup     ## time the course's code against the textbook's way (some 25 minutes)
 	$(BIN)/python tools/benchmarks/bench.py
 
@@ -64,4 +67,4 @@ lint: setup      ## ruff, notebooks included, and the types of d2l_gan
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-.PHONY: help setup lab test quick oldest run store exercises grade bench lint
+.PHONY: help setup lab test quick oldest run store exercises grade slides bench lint
