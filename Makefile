@@ -59,6 +59,12 @@ grade: setup     ## mark the notebooks in DIR=folder, into OUT=marks.csv
 slides: setup    ## write the three decks into _build/slides, each one file
 	$(BIN)/python tools/slides.py
 
+ready: setup     ## before class: is all there, and how long will chapter 2 take here?
+	$(BIN)/python tools/ready.py
+
+stick: setup     ## collect all for a room without a network in _build/stick; CPU=1: without GPU libraries
+	$(BIN)/python tools/stick.py $(if $(CPU),--cpu)
+
 bench: setup     ## time the course's code against the textbook's way (some 25 minutes)
 	$(BIN)/python tools/benchmarks/bench.py
 
@@ -67,4 +73,4 @@ lint: setup      ## ruff, notebooks included, and the types of d2l_gan
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-.PHONY: help setup lab test quick oldest run store exercises grade slides bench lint
+.PHONY: help setup lab test quick oldest run store exercises grade slides ready stick bench lint

@@ -30,7 +30,7 @@ from d2l_gan.losses import saturating
 from d2l_gan.sprites import sprite_labels, sprites
 from d2l_gan.steps import blur, explain_misfit, he_init, update_D, update_G
 from d2l_gan.targets import TARGETS, Target
-from d2l_gan.timing import Accumulator, Timer
+from d2l_gan.timing import Accumulator, Timer, progress
 
 WIDGETS = {'GANLab', 'LatentExplorer', 'LeakyReLULab', 'ShapeLab', 'TimeMachine'}
 CLASSROOM = {'QuickQuestions', 'check', 'solved'}

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils import data
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
+
+from d2l_gan.timing import progress
 
 
 def load_array(data_arrays: Sequence[Tensor], batch_size: int, is_train: bool = True) -> DataLoader:
@@ -74,7 +75,7 @@ class InMemory:
         self.labels = torch.zeros(count, dtype=torch.int64, device=self.device)
         # NumPy copies with one thread; PyTorch's second would wait busily, at the workers' cost.
         pixels = self.pixels.numpy() if self.pixels.device.type == 'cpu' else self.pixels
-        with tqdm(total=len(loader), desc='images', unit='batch', leave=False) as bar:
+        with progress(total=len(loader), desc='images', unit='batch') as bar:
             for X, y in loader:  # not through the bar, which would start the workers twice
                 here = slice(done, done := done + len(X))
                 pixels[here] = torch.add(torch.tensor(128.0), X, alpha=127.5).to(torch.uint8)

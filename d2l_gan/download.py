@@ -19,9 +19,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pooch
-from tqdm.auto import tqdm
 
 from d2l_gan.files import put_in_place
+from d2l_gan.timing import progress
 
 DATA_URL = 'http://d2l-data.s3-accelerate.amazonaws.com/'
 # What can be asked for by name: the address, and the SHA-1 of the file (None: not known).
@@ -140,7 +140,8 @@ def _get(url: str, output: str, shelf: pooch.Pooch) -> None:
             error = requests.HTTPError if may_pass else DownloadError
             raise error(f'HTTP status {status} ({answer.reason}).')
         os.unlink(output)  # pooch's is closed to everybody else; a new one has the usual mode
-        bar = tqdm(total=size or None, desc=shelf.registry_files[0], unit='B', unit_scale=True)
+        unit = {'desc': shelf.registry_files[0], 'unit': 'B', 'unit_scale': True}
+        bar = progress(total=size or None, leave=True, **unit)
         with bar, open(output, 'wb') as file:
             for chunk in answer.iter_content(2**16):
                 bar.update(file.write(chunk))

@@ -1,9 +1,22 @@
-"""How long something takes, and sums that grow while it runs."""
+"""How long something takes, how far it is, and sums that grow while it runs."""
 
+import os
 import time
+from collections.abc import Iterable
 from itertools import accumulate
+from typing import Any
 
 import torch
+from tqdm.auto import tqdm
+
+
+def progress(items: Iterable | None = None, **options: Any) -> tqdm:
+    """`items`, with a bar that shows how far a loop is and goes when it ends.
+
+    `options` are those of `tqdm.auto.tqdm`. With TQDM_DISABLE=1 in the environment there is no
+    bar, in notebooks too, where tqdm itself does not listen to it.
+    """
+    return tqdm(items, disable='TQDM_DISABLE' in os.environ, **{'leave': False} | options)
 
 
 class Timer:

@@ -32,6 +32,9 @@ pytestmark = [
 ]
 
 SETUP = """
+import timeit
+from statistics import median
+
 import torch
 from torch import nn
 import d2l_gan as d2l
@@ -182,6 +185,9 @@ def test_play_pause_and_frames(open_lab, page):
         new MutationObserver(() => window.frames_seen++).observe(
             image, {attributes: true, attributeFilter: ['src']});
     }""")
+    frame = 'median(timeit.repeat(lambda: lab.step(lab.speed, lab.frame_seconds), number=1))'
+    seconds = lab.ask(frame)  # in the kernel alone
+    wanted = min(10, 0.5 / seconds)  # on a slow machine, half of what its kernel could do
     start_playing(page)
     rates = []
     for _ in range(3):  # three tries: another process may take its turn
@@ -189,10 +195,9 @@ def test_play_pause_and_frames(open_lab, page):
         time.sleep(2)
         rates.append((page.evaluate('frames_seen') - frames) / (time.monotonic() - start))
         assert shown_step(page) > steps
-        if rates[-1] >= 10:
+        if rates[-1] >= wanted:
             break
-    rate = rates[-1]
-    assert rate >= 10
+    assert rates[-1] >= wanted, f'{rates} frames a second, {seconds:.3f} s each in the kernel'
     assert play_button(page).inner_text().strip() == 'pause'
     handle(page, 'D steps per G step').focus()  # long frames: 50 rounds of 11 steps
     page.keyboard.press('End')
@@ -207,7 +212,7 @@ def test_play_pause_and_frames(open_lab, page):
     assert lab.ask('lab.steps') == paused
     assert shown_step(page) == paused
     assert lab.ask('lab.clock.playing') is False
-    print(f'\n{rate:.1f} frames/s')
+    print(f'\n{rates[-1]:.1f} frames/s')
 
 
 def test_a_cell_that_steps_the_lab_while_it_plays_takes_turns_with_the_page(open_lab, page):

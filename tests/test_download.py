@@ -14,7 +14,6 @@ import threading
 import time
 import zipfile
 from collections import Counter
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,8 +133,7 @@ def wait_for(condition, seconds=30):
 
 
 def test_download_keeps_the_file_and_asks_once(server, folder, capfd, monkeypatch):
-    shown = partial(module.tqdm, disable=False)  # which the tests' environment turns off
-    monkeypatch.setattr(module, 'tqdm', shown)
+    monkeypatch.delenv('TQDM_DISABLE', raising=False)
     server.routes['/good.bin'] = BODY
     module.DATA_HUB['good'] = (server.url + '/good.bin', SHA1)
     name = module.download('good')

@@ -1,6 +1,7 @@
-"""Timer and Accumulator."""
+"""Timer, progress and Accumulator."""
 
 import math
+import sys
 import time
 import warnings
 
@@ -142,3 +143,16 @@ def test_accumulator_agrees_with_exact_sums():
             assert metric[k] == pytest.approx(math.fsum(rows[:, k].tolist()), abs=1e-12)
         metric.reset()
         assert [*map(metric.__getitem__, range(3))] == [0, 0, 0]
+
+
+@pytest.mark.parametrize('hidden', [True, False])
+def test_the_bar_of_a_notebook_can_be_turned_off(hidden, monkeypatch):
+    from tqdm.notebook import tqdm as in_a_notebook
+
+    monkeypatch.setattr(sys.modules['d2l_gan.timing'], 'tqdm', in_a_notebook)
+    monkeypatch.delenv('TQDM_DISABLE', raising=False)
+    if hidden:
+        monkeypatch.setenv('TQDM_DISABLE', '1')
+    bar = d2l.progress(range(3), desc='epochs')
+    assert bar.disable == hidden
+    assert list(bar) == [0, 1, 2]
