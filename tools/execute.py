@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 NOTEBOOKS = Path(__file__).parents[1] / 'notebooks'
-RESULTS = {'01_basic_gan': 'result', '02_dcgan': 'patience-pictures'}  # the cells that the README shows
+RESULTS = {'01_basic_gan': 'result', '02_dcgan': 'patience-pictures'}  # in the README
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
