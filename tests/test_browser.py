@@ -14,6 +14,7 @@ import browser
 import nbformat
 import numpy as np
 import pytest
+import slides
 from matplotlib.colors import to_rgb
 from PIL import Image
 from scipy import ndimage
@@ -581,3 +582,23 @@ def test_chapter_2_runs_whole_and_its_widgets_answer(page, folder, server):
     before = image.get_attribute('src')
     cell.get_by_role('button', name='surprise me').click()
     until(lambda: image.get_attribute('src') != before)
+
+
+def test_a_chapter_is_presented_slide_by_slide_and_runs(page, folder, server):
+    path = slides.DECKS / '01_basic_gan.md'
+    nbformat.write(slides.live(path), folder / 'live.ipynb')
+    lab = browser.Notebook(page, server, 'live.ipynb')
+    ids = page.evaluate('panel.content.widgets.map(cell => cell.model.id)')
+    for name in ('setup', 'imports'):
+        lab.command('notebook:run-cell', ids.index(name))
+    lab.command('deck:start', ids.index('slide-0'))
+    on_screen = """() => panel.content.widgets.filter(
+        cell => cell.node.classList.contains('jp-deck-mod-onscreen')).map(cell => cell.model.id)"""
+    seen = [['slide-0'], ['slide-1'], ['slide-2'], ['slide-3'], ['slide-4', 'best-D']]
+    for ids_shown in seen:
+        until(lambda shown=ids_shown: page.evaluate(on_screen) == shown)
+        if ids_shown != seen[-1]:
+            page.evaluate("jupyterapp.commands.execute('deck:forward')")
+    lab.command('notebook:run-cell', ids.index('best-D'))  # as with Shift and Enter
+    assert page.evaluate(browser.ERRORS) == []
+    assert lab.counts()[:3] == [1, 2, 3]

@@ -182,3 +182,20 @@ def test_notes_and_columns():
 def test_a_line_that_brings_nothing_is_an_error_that_names_it(line, reason):
     with pytest.raises(ValueError, match=reason):
         slides.filled(Chapter('01_basic_gan'), f'# T\n\n{line}\n')
+
+
+@pytest.mark.parametrize('path', [p for p in PATHS if p.stem != '00_opening'], ids=lambda p: p.stem)
+def test_the_notebook_to_present_is_the_chapter_with_the_decks_words(path):
+    show = slides.live(path)
+    chapter = list(Chapter(path.stem).cells.values())
+    told = {cell.id: cell.metadata.get('slideshow', {}).get('slide_type') for cell in show.cells}
+    kept = [cell for cell in show.cells if not cell.id.startswith(('slide-', 'notes-'))]
+    assert [(c.id, c.source) for c in kept] == [(c.id, c.source) for c in chapter]
+    count = len(slides.slides_of(path))
+    assert list(told.values()).count('slide') == list(told.values()).count('notes') == count
+    words = [cell.source for cell in show.cells if told[cell.id] == 'slide']
+    assert not [text for text in words if re.search(r'(?m)^(\{|\|\|\|)', text)]
+    named = set(re.findall(r'(?m)^\{(?:code|output|text) ([^ }]+)', path.read_text('utf-8')))
+    assert {cell.id for cell in kept if told[cell.id] != 'skip'} == named
+    for picture in re.findall(r'(?m)^!\[.+\]\((.+)\)$', '\n'.join(words)):
+        assert (slides.NOTEBOOKS / picture).exists()

@@ -10,11 +10,15 @@ comes what the speaker sees. These lines bring in what the chapter's notebook ho
 
 A picture's alt text is the line `*Figure: ...*` above its cell. So nothing stands in a deck that
 the chapter does not show.
+
+Beside each chapter's page lies a notebook, the chapter with the slides' words among its cells, to
+present and run in JupyterLab with jupyterlab-slideshow.
 """
 
 import argparse
 import html
 import re
+import shutil
 from base64 import b64encode
 from functools import partial
 from pathlib import Path
@@ -136,10 +140,48 @@ def slide(chapter: Chapter, source: str) -> str:
     return f'<section>{body}<aside class="notes">{make(notes)}</aside></section>'
 
 
+def slides_of(path: Path) -> list[str]:
+    """The source of each slide of a deck."""
+    return re.split(r'(?m)^---$', path.read_text(encoding='utf-8'))
+
+
+def typed(cell: nbformat.NotebookNode, slide_type: str | None) -> nbformat.NotebookNode:
+    """The cell as a part of a slide show; without a type it continues a slide."""
+    if slide_type:
+        cell.metadata['slideshow'] = {'slide_type': slide_type}
+    return cell
+
+
+def live(path: Path) -> nbformat.NotebookNode:
+    """The chapter with its deck among its cells; what no slide names can be run, and is skipped."""
+    notebook = nbformat.read(NOTEBOOKS / f'{path.stem}.ipynb', as_version=4)
+    left, cells = list(notebook.cells), []
+    for number, source in enumerate(slides_of(path)):
+        shown, _, notes = source.partition('\nNotes:\n')
+        kinds: dict[str, set[str]] = {}
+        for kind, cell_id in re.findall(r'(?m)^\{(code|output|text) ([^ }]+)', shown):
+            kinds.setdefault(cell_id, set()).add(kind)
+        here = [i for i, cell in enumerate(left) if cell.id in kinds]  # none: shown before
+        first, end = (here[0], here[-1] + 1) if here else (0, 0)
+        before, named, left = left[:first], left[first:end], left[end:]
+        cells += [typed(cell, 'skip') for cell in before]
+        words = nbformat.v4.new_markdown_cell(id=f'slide-{number}')
+        shown = re.sub(r'(?m)^\{figure (\S+) \S+ (.*)\}$', r'![\2](img/\1)', shown)
+        words.source = re.sub(r'(?m)^(\{.*\}|\|\|\|)$\n?', '', shown).strip()
+        cells.append(typed(words, 'slide'))
+        for cell in named:
+            if 'code' not in kinds.get(cell.id, {'code'}):
+                cell.metadata['jupyter'] = {'source_hidden': True}
+            cells.append(typed(cell, None if cell.id in kinds else 'skip'))
+        cells.append(typed(nbformat.v4.new_markdown_cell(notes, id=f'notes-{number}'), 'notes'))
+    notebook.cells = cells + [typed(cell, 'skip') for cell in left]
+    return notebook
+
+
 def deck(path: Path) -> str:
     """The whole page of a deck."""
-    chapter, source = Chapter(path.stem), path.read_text(encoding='utf-8')
-    slides = [slide(chapter, part) for part in re.split(r'(?m)^---$', source)]
+    chapter = Chapter(path.stem)
+    slides = [slide(chapter, part) for part in slides_of(path)]
 
     def read(name: str) -> str:
         return (REVEAL / name).read_text(encoding='utf-8')
@@ -153,7 +195,7 @@ def deck(path: Path) -> str:
     style = '\n'.join([read('reveal.css'), katex, colours, read('deck.css')])
     names = 'reveal.js', 'notes.js', 'katex.min.js', 'auto-render.min.js'
     scripts = [read(name).replace('</script', r'<\/script') for name in names]
-    title = re.search(r'(?m)^# (.+)$', source)[1]
+    title = re.search(r'(?m)^# (.+)$', path.read_text(encoding='utf-8'))[1]
     return read('deck.html') % {
         'title': html.escape(title),
         'style': style,
@@ -173,6 +215,9 @@ def main() -> None:
         page = deck(path)
         (args.to / f'{path.stem}.html').write_text(page, encoding='utf-8')
         print(f'wrote {args.to / path.stem}.html, {len(page) / 1e6:.1f} MB')
+        if (NOTEBOOKS / f'{path.stem}.ipynb').exists():
+            nbformat.write(live(path), args.to / f'{path.stem}.ipynb')
+            shutil.copytree(NOTEBOOKS / 'img', args.to / 'img', dirs_exist_ok=True)
 
 
 if __name__ == '__main__':
