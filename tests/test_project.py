@@ -13,6 +13,7 @@ import pytest
 import yaml
 from oldest import pins
 
+from d2l_gan.classroom import EXERCISES
 from d2l_gan.diagnosis import ADVICE
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +51,7 @@ def test_versions_are_ranges():
     *others, itself = sorted(
         PROJECT['dependencies'] + sum(EXTRAS.values(), []), key=lambda r: '[' in r
     )
-    assert itself == 'd2l-gan[lab,test]'
+    assert itself == 'd2l-gan[lab,slides,test]'
     assert itself in EXTRAS['dev']
     assert all(re.fullmatch(r'[\w.-]+>=[\d.]+', requirement) for requirement in others)
 
@@ -165,11 +166,21 @@ def test_the_teachers_page_names_cells_verdicts_and_headings_that_exist():
     sources = [text(f'notebooks/{name}.ipynb') for name in ('01_basic_gan', '02_dcgan')]
     cells = {cell['id']: cell for source in sources for cell in json.loads(source)['cells']}
     plans = page[page.index('## Ninety minutes') : page.index('## What students ask')]
-    named = re.findall(r'`([a-z][\w-]+)`', plans)
+    rows = [line.split(' | ') for line in plans.splitlines() if re.match(r'\| \d', line)]
+    assert len(rows) > 15
+    named = re.findall(r'`([\w-]+)`', ' '.join(row[3] for row in rows))
     assert len(named) > 12
     assert set(named) <= set(cells)
-    for heading in re.findall(r'ch\. \d, \*([^*]+)\*', plans):
-        assert any(f'## {heading}' in ''.join(cell['source']) for cell in cells.values()), heading
+    decks = ''.join(text(f'notebooks/slides/{name}.md') for name in ('01_basic_gan', '02_dcgan'))
+    titles = re.findall(r'\*([^*]+)\*', ' '.join(row[2] for row in rows))
+    assert len(titles) > 20
+    assert set(titles) <= set(re.findall(r'(?m)^## (.+)$', decks))
+    ends = [int(end) for row in rows for end in re.findall(r'to (\d+)', row[0])]
+    assert ends[-1] == 180
+    assert 90 in ends
+    exercises = re.findall(r'`([\w-]+)`', ' '.join(re.findall(r'(?m)^Homework: .*$', plans)))
+    asked = re.findall(r'exercise `([\w-]+)`', plans)
+    assert {*exercises, *asked} <= set(EXERCISES)
     turns = page[page.index('## Wrong turns') : page.index('## Homework')]
     said = set(re.findall(r'\| \*([^*]+)\* \|', turns))
     assert said == set(ADVICE) - {'too early to say'}
