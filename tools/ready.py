@@ -120,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--pyproject', type=Path, default=ROOT / 'pyproject.toml')
     parser.add_argument('--disk', type=float, default=1, metavar='GB')
-    parser.add_argument('--memory', type=float, default=2.5, metavar='GB')
+    parser.add_argument('--memory', type=float, default=3, metavar='GB')
     parser.add_argument('--images', type=int, default=4096, help='how many to train on, at most')
     args = parser.parse_args()
     os.environ['TQDM_DISABLE'] = '1'

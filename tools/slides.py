@@ -61,7 +61,7 @@ class Chapter:
         source = highlight(some(self.cell(cell_id).source, lines), PythonLexer(), COLOURED)
         return f'<pre class="code">{source.rstrip()}</pre>'
 
-    def text(self, cell_id: str, lines: str = '') -> str:
+    def said(self, cell_id: str, lines: str = '') -> str:
         """The text that a cell left."""
         said = [
             output.get('text') or output.get('data', {}).get('text/plain', '')
@@ -71,7 +71,11 @@ class Chapter:
         shown = some('\n'.join(part.strip('\n') for part in said), lines)
         if not shown.strip():
             raise ValueError(f'{self.stem}: the cell {cell_id!r} has no text stored; make store')
-        return f'<pre class="output">{ansi2html(shown)}</pre>'
+        return shown
+
+    def text(self, cell_id: str, lines: str = '') -> str:
+        """The text that a cell left, as on a terminal."""
+        return f'<pre class="output">{ansi2html(self.said(cell_id, lines))}</pre>'
 
     def output(self, cell_id: str, height: str = '440') -> str:
         """The pictures that a cell left, then its text."""
@@ -155,7 +159,15 @@ def typed(cell: nbformat.NotebookNode, slide_type: str | None) -> nbformat.Noteb
 def live(path: Path) -> nbformat.NotebookNode:
     """The chapter with its deck among its cells; what no slide names can be run, and is skipped."""
     notebook = nbformat.read(NOTEBOOKS / f'{path.stem}.ipynb', as_version=4)
-    left, cells = list(notebook.cells), []
+    chapter, left, cells = Chapter(path.stem), list(notebook.cells), []
+
+    def again(match: re.Match) -> str:
+        """What a cell of an earlier slide holds, as Markdown."""
+        kind, cell_id, *lines = match[1].split()
+        if kind == 'text':
+            return f'```\n{chapter.said(cell_id, *lines)}\n```'
+        return f'```python\n{some(chapter.cell(cell_id).source, *lines or [""])}\n```'
+
     for number, source in enumerate(slides_of(path)):
         shown, _, notes = source.partition('\nNotes:\n')
         kinds: dict[str, set[str]] = {}
@@ -167,6 +179,8 @@ def live(path: Path) -> nbformat.NotebookNode:
         cells += [typed(cell, 'skip') for cell in before]
         words = nbformat.v4.new_markdown_cell(id=f'slide-{number}')
         shown = re.sub(r'(?m)^\{figure (\S+) \S+ (.*)\}$', r'![\2](img/\1)', shown)
+        for cell_id in kinds.keys() - {cell.id for cell in named}:
+            shown = re.sub(rf'(?m)^\{{((?:code|text) {cell_id}\b.*)\}}$', again, shown)
         words.source = re.sub(r'(?m)^(\{.*\}|\|\|\|)$\n?', '', shown).strip()
         cells.append(typed(words, 'slide'))
         for cell in named:
