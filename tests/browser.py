@@ -112,7 +112,8 @@ class Notebook:
     def run_all(self) -> None:
         """Run every cell; fail with what a cell raised."""
         self.page.evaluate(RUN_ALL)
-        assert self.page.evaluate(ERRORS) == []
+        errors = self.page.evaluate(ERRORS)
+        assert errors == [], errors
 
     def command(self, command: str, cell: int) -> None:
         """Do what JupyterLab calls `command` with the cell of this index."""

@@ -521,7 +521,13 @@ def show_cell(page, cell_id):
 
 
 def test_chapter_1_runs_whole(page, folder, server):
-    chapter = run_chapter(page, folder, server, '01_basic_gan')
+    chapter = run_chapter(
+        page, folder, server, '01_basic_gan',
+        [
+            ('hyper', '2, 20', '2, 5'), ('race', 'num_steps=500', 'num_steps=50'),
+            ('ring-cure', 'ring.step(1500)', 'ring.step(50)'),
+        ],
+    )  # fmt: skip
     cell = show_cell(page, 'lab')
     cell.get_by_role('button', name='one round').click()
     chapter.wait_for('lab.steps == 151')

@@ -101,15 +101,18 @@ class Chapter:
         settings = defined_in('02_dcgan', 'sizes')
         if tiny:
             settings |= {'n_D': 4, 'n_G': 4}
-        count = 320 if tiny else 4096
+        count = 128 if tiny else 4096
         images = torchvision.datasets.ImageFolder(d2l.sprites(count))
         self.names = defined_in('02_dcgan', *CELLS, **settings, images=images, use_pokemon=False)
+        if tiny:
+            few = self.names['update_bn']
+            self.names['update_bn'] = lambda noise, net_G: few(noise[:1], net_G)
         unseen = torchvision.datasets.ImageFolder(d2l.sprites(count // 4, seed=1))
         unseen.transform = images.transform
         encode = self.names['encoder'].encode
         self.unseen = encode(torch.stack([image for image, _ in unseen]))
         self.batches, self.rate = self.names['batches'], settings['cure_lr']
-        self.count = 256 if tiny else 2048
+        self.count = 64 if tiny else 2048
         self.training = encode(self.batches[:].cpu())
         self.runs: dict[tuple, tuple[nn.Module, nn.Module, float]] = {}
 
