@@ -16,7 +16,8 @@ def progress(items: Iterable | None = None, **options: Any) -> tqdm:
     `options` are those of `tqdm.auto.tqdm`. With TQDM_DISABLE=1 in the environment there is no
     bar, in notebooks too, where tqdm itself does not listen to it.
     """
-    return tqdm(items, disable='TQDM_DISABLE' in os.environ, **{'leave': False} | options)
+    defaults = {'leave': False, 'disable': 'TQDM_DISABLE' in os.environ}
+    return tqdm(items, **defaults | options)
 
 
 class Timer:

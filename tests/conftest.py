@@ -1,12 +1,6 @@
-"""What every test shares: waiting threads sleep soon (CONTRIBUTING.md, "Two at once"); sprites."""
-
-import os
+"""What every test shares: sprites."""
 
 import pytest
-
-# Before torch is loaded, which reads it then; processes that a test starts inherit it.
-os.environ.setdefault('GOMP_SPINCOUNT', '1000')
-os.environ.setdefault('TQDM_DISABLE', '1')  # as in `make store`: no progress bar is an output
 
 
 @pytest.fixture(scope='session')

@@ -91,7 +91,7 @@ def test_quick_leaves_out_notebooks_and_what_is_marked_slow():
 
 def test_waiting_threads_are_told_not_to_spin_by_make_and_by_pytest_alike():
     (exported,) = re.findall(r'^export GOMP_SPINCOUNT \?= (\d+)$', text('Makefile'), re.M)
-    (default,) = re.findall(r"setdefault\('GOMP_SPINCOUNT', '(\d+)'\)", text('tests/conftest.py'))
+    (default,) = re.findall(r"setdefault\('GOMP_SPINCOUNT', '(\d+)'\)", text('conftest.py'))
     assert exported == default
     code = 'import os; print(os.environ["GOMP_SPINCOUNT"])'
     child = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)

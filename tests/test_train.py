@@ -1,0 +1,388 @@
+"""The command that trains outside of the notebook: in real processes, stopped and killed."""
+
+import csv
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cells import sources
+from PIL import Image
+
+from d2l_gan import dcgan, parallel, pictures, take, train
+
+SMALL = '--width-d 2 --width-g 2 --latent-dim 4 --batch-size 16 --score-images 16 --every 1000'
+TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
+HERE = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """A folder of 64 pictures of several sizes and kinds."""
+    folder = tmp_path_factory.mktemp('data') / 'pictures'
+    random = np.random.default_rng(0)
+    for i in range(64):
+        side = 48 + 8 * (i % 4)
+        pixels = random.integers(0, 255, (side, 64, 3 if i % 3 else 4), dtype=np.uint8)
+        path = folder / f'kind{i % 2}' / f'{i:02}.{"png" if i % 3 == 0 else "jpg"}'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Leave the process's own answers to signals as they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def run(out, *options):
+    """Train in this process; the exit code."""
+    try:
+        train.main([*SMALL.split(), '--out', str(out), *map(str, options)])
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def start(command, out, *options, **more):
+    """Train in processes of its own."""
+    line = [*command, *SMALL.split(), '--out', str(out), *map(str, options)]
+    env = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(HERE)} | more.pop('env', {})
+    pipe = subprocess.PIPE
+    return subprocess.Popen(line, env=env, stdout=pipe, stderr=pipe, text=True, **more)
+
+
+def module(*before):
+    return [*(before or [sys.executable]), '-m', 'd2l_gan.train']
+
+
+def script(tmp_path, code):
+    """A script that changes something first, and then trains."""
+    path = tmp_path / 'changed.py'
+    path.write_text(code + '\nif __name__ == "__main__":\n    train.main(sys.argv[1:])\n')
+    return str(path)
+
+
+def history(out):
+    with open(out / 'history.csv', newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def weights(out, name='step-*.pt'):
+    """The weights of the newest checkpoint."""
+    path = sorted((out / 'checkpoints').glob(name))[-1]
+    parts = torch.load(path, weights_only=True)['parts']
+    nets = {n: parts[n] for n in ('net_D', 'net_G', 'mean_G')}
+    return {f'{n}.{k}': w for n, state in nets.items() for k, w in state.items()}
+
+
+def farthest(one, other):
+    """The largest difference between learnt weights."""
+    learnt = [k for k, w in one.items() if w.is_floating_point() and 'running' not in k]
+    return max((one[k] - other[k]).abs().max().item() for k in learnt)
+
+
+def wait_for(condition, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+# What is trained
+
+
+def test_the_networks_are_the_chapters_word_for_word():
+    chapter = sources('02_dcgan')
+    for names, cell in (
+        (['G_block'], 'g-block-def'), (['D_block'], 'd-block-def'), (['free_first_block'], 'free'),
+        (['Smooth', 'smooth_kernels'], 'smooth'), (['play'], 'play'),
+    ):  # fmt: skip
+        for name in names:
+            assert inspect.getsource(getattr(dcgan, name)).strip() in chapter[cell], name
+    ours = inspect.getsource(dcgan.sure_cells).replace('filled_cells(', 'd2l.filled_cells(')
+    assert ours.strip().replace('sure_d2l.', 'sure_') in chapter['sure-cells']
+    names = {'nn': torch.nn, 'torch': torch, 'latent_dim': 7, 'n_G': 3, 'n_D': 5}
+    for cell in ('g-block-def', 'net-g-def', 'd-block-def', 'net-d-def'):
+        exec(chapter[cell], names)
+    assert str(names['net_G']) == str(dcgan.make_G(7, 3))
+    assert str(names['net_D']) == str(dcgan.make_D(5))
+
+
+def test_pictures_of_any_size_and_kind(data, tmp_path, capsys):
+    paths = pictures.find_pictures(str(data), 0)
+    (tmp_path / 'broken.png').write_bytes(b'no picture')
+    pixels, broken = pictures.read_pictures([*paths, tmp_path / 'broken.png'])
+    assert pixels.shape == (64, 3, 64, 64)
+    assert pixels.dtype == torch.uint8
+    assert broken == [tmp_path / 'broken.png']
+    Image.new('RGBA', (30, 80), (255, 0, 0, 0)).save(tmp_path / 'clear.png')
+    assert (pictures.read_picture(tmp_path / 'clear.png') == 255).all()
+
+
+def test_too_few_pictures_or_none_is_an_error_with_its_cure(tmp_path, capsys):
+    assert run(tmp_path / 'a', '--data', tmp_path / 'nowhere') == 2
+    assert 'is no folder; nor sprites, nor pokemon' in capsys.readouterr().err
+    (tmp_path / 'empty').mkdir()
+    assert run(tmp_path / 'b', '--data', tmp_path / 'empty') == 2
+    assert 'no pictures in' in capsys.readouterr().err
+    Image.new('RGB', (8, 8)).save(tmp_path / 'empty' / 'one.png')
+    (tmp_path / 'empty' / 'two.jpg').write_bytes(b'')
+    assert run(tmp_path / 'c', '--data', tmp_path / 'empty') == 2
+    out, err = capsys.readouterr()
+    assert '1 of 2 files are no pictures' in out and 'two.jpg' in out
+    assert '1 pictures in' in err and 'at least 16 are needed' in err
+
+
+@pytest.mark.parametrize(('options', 'reason'), (
+    (['--width-g', '0'], 'width_g must be at least 1; got 0'),
+    (['--lr', '2'], 'lr must be 0 to 1; got 2.0'),
+    (['--loss', 'piared'], "none of classic, saturating, paired. Did you mean paired?"),
+    (['--remedies', 'r1,blurr'], "remedies: 'blurr' is none of"),
+    (['--config', '{"widht_g": 3}'], "'widht_g' is none of"),
+    (['--config', '{"lr": "fast"}'], "lr must be of type float; got 'fast'"),
+    (['--config', '{'], 'cannot be read as JSON'),
+    (['--resume'], 'holds no run to go on with'),
+))  # fmt: skip
+def test_what_is_unknown_or_impossible_is_refused_by_name(tmp_path, capsys, options, reason):
+    if options[0] == '--config':
+        (tmp_path / 'file.json').write_text(options[1])
+        options = ['--config', tmp_path / 'file.json']
+    assert run(tmp_path / 'run', *options) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_an_unknown_option_is_refused(tmp_path, capsys):
+    assert run(tmp_path / 'run', '--widht-g', 3) == 2
+    assert '--widht-g' in capsys.readouterr().err
+
+
+# What a run leaves
+
+
+def test_a_run_leaves_its_figures_pictures_and_checkpoints(data, tmp_path, capsys):
+    out = tmp_path / 'run'
+    assert run(out, '--data', data, '--epochs', 3, '--every', 0, '--keep', 2) == 0
+    rows = history(out)
+    assert [int(row['step']) for row in rows] == list(range(1, 13))
+    assert all(float(row['distance']) > 0 and 0 <= float(row['recall']) <= 1 for row in rows)
+    assert Image.open(out / 'samples' / 'step-00000012.png').size == (512, 512)
+    names = sorted(path.name for path in (out / 'checkpoints').iterdir())
+    assert names == ['best.pt', 'step-00000008.pt', 'step-00000012.pt']
+    config = json.loads((out / 'config.json').read_text())
+    assert (config['epochs'], config['steps'], config['width_g']) == (3, 12, 2)
+    assert 'distance' in capsys.readouterr().out
+    assert run(out, '--data', data) == 2  # a second run into the same folder
+    assert 'holds a run. Take another folder, or go on with it: --resume' in capsys.readouterr().err
+    again = tmp_path / 'again'  # the config says the same as the command line
+    assert run(again, '--config', out / 'config.json') == 0
+    assert farthest(weights(out), weights(again)) == 0
+
+
+def test_a_run_goes_on_where_it_can_and_says_where_it_cannot(data, tmp_path, capsys):
+    out, whole = tmp_path / 'run', tmp_path / 'whole'
+    assert run(whole, '--data', data, '--epochs', 3) == 0
+    assert run(out, '--data', data, '--epochs', 3) == 0
+    saved = sorted((out / 'checkpoints').glob('step-*.pt'))
+    saved[-1].write_bytes(saved[-1].read_bytes()[:2000])  # damaged
+    capsys.readouterr()
+    assert run(out, '--resume') == 0
+    assert 'Skipped:' in capsys.readouterr().out
+    assert farthest(weights(out), weights(whole)) == 0
+    assert run(out, '--resume', '--width-g', 3) == 2
+    assert 'width_g: the run in' in capsys.readouterr().err
+    for path in (out / 'checkpoints').glob('*.pt'):
+        torch.save({'another': 1}, path)
+    assert run(out, '--resume') == 2
+    assert 'not one of d2l.save_checkpoint' in capsys.readouterr().err
+
+
+def test_minutes_are_planned_for(data, tmp_path):
+    assert run(tmp_path / 'run', '--data', data, '--minutes', 0.02) == 0
+    assert json.loads((tmp_path / 'run' / 'config.json').read_text())['steps'] > 1
+
+
+# Parts of a batch
+
+
+def test_parts_of_a_batch_overlap_nowhere_and_lose_nothing(monkeypatch):
+    monkeypatch.setattr(parallel, 'world_size', lambda: 3)
+    parts, shares = [], []
+    for number in range(3):
+        monkeypatch.setattr(parallel, 'rank', lambda number=number: number)
+        parts.append(parallel.part(torch.arange(32)))
+        shares.append(parallel.share(torch.arange(32)))
+    assert torch.equal(torch.cat(parts), torch.arange(32))
+    assert sum(shares) / 3 == pytest.approx(1)
+    assert shares[0] == pytest.approx(11 * 3 / 32)
+
+
+def test_a_pass_sees_each_image_once(data):
+    config = train.Config(batch_size=10, width_d=2, width_g=2)
+    made = train.Trainer(config, torch.zeros(64, 3, 64, 64), torch.device('cpu'))
+    batches = [made.batch(step) for step in range(7)]
+    assert sorted(torch.cat(batches).tolist()) == list(range(64))
+    assert {len(batch) for batch in batches} == {9, 10}
+    assert not torch.equal(made.batch(7), batches[0])
+
+
+DESCENT = """import sys
+import torch
+from d2l_gan import parallel, train
+# Adam divides by sizes that may be rounding alone; plain descent does not amplify it.
+torch.optim.Adam = lambda weights, lr, **_: torch.optim.SGD(weights, lr)
+"""
+
+
+DESCENDING = '--epochs', 5, '--lr', 0.002, '--width-d', 8, '--width-g', 8
+
+
+@pytest.fixture(scope='module')
+def one_process(data, tmp_path_factory):
+    """The weights of one process with whole batches, after 20 steps of plain descent."""
+    folder = tmp_path_factory.mktemp('one')
+    process = start(
+        [sys.executable, script(folder, DESCENT)], folder / 'run', '--data', data, *DESCENDING
+    )
+    assert process.wait(120) == 0, process.communicate()[1]
+    assert history(folder / 'run')[-1]['step'] == '20'
+    return weights(folder / 'run')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('fault', ['', 'parallel.share_batch_norm = lambda net: None'])
+def test_two_processes_equal_one(data, one_process, tmp_path, fault):
+    path = script(tmp_path, DESCENT + fault)
+    process = start([*TORCHRUN, path], tmp_path / 'run', '--data', data, *DESCENDING)
+    assert process.wait(120) == 0, process.communicate()[1]
+    difference = farthest(one_process, weights(tmp_path / 'run'))
+    assert (difference < 1e-4) != bool(fault), difference
+
+
+# Faults
+
+
+@pytest.fixture(scope='module')
+def undisturbed(data, tmp_path_factory):
+    """The weights of a run of two processes that nothing disturbs, and its options."""
+    out, options = tmp_path_factory.mktemp('run') / 'run', ('--data', data, '--epochs', 12)
+    process = start(module(*TORCHRUN), out, *options)
+    assert process.wait(120) == 0, process.communicate()[1]
+    return weights(out), options
+
+
+@pytest.mark.slow
+def test_a_killed_worker_changes_nothing(undisturbed, tmp_path):
+    expected, options = undisturbed
+    out = tmp_path / 'run'
+    process = start(
+        module(*TORCHRUN, '--max-restarts', '1', '--monitor-interval', '0.2'), out, *options
+    )
+    wait_for(lambda: list((out / 'checkpoints').glob('step-*.pt')), process)
+    workers = subprocess.run(['pgrep', '-P', str(process.pid)], capture_output=True, text=True)
+    os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
+    assert process.wait(120) == 0, process.communicate()[1]
+    assert farthest(weights(out), expected) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_a_good_checkpoint_and_a_clear_exit_code(data, tmp_path, number):
+    out = tmp_path / 'run'
+    process = start(module(), out, '--data', data, '--epochs', 4000)
+    wait_for(lambda: list((out / 'checkpoints').glob('step-*.pt')), process)
+    begin = time.monotonic()
+    process.send_signal(number)
+    said = process.communicate(timeout=10)[0]
+    assert time.monotonic() - begin < 10
+    assert process.returncode == 128 + number
+    assert f'Stopped by {number.name}. Go on with --resume.' in said
+    values = torch.load(max((out / 'checkpoints').glob('step-*.pt')), weights_only=True)['values']
+    assert 0 < values['step'] < values['steps']
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_it_and_the_old_checkpoint_is_whole(data, tmp_path):
+    out = tmp_path / 'run'
+    assert run(out, '--data', data, '--epochs', 1) == 0
+    before = weights(out)
+    config = json.loads((out / 'config.json').read_text()) | {'epochs': 2}
+    (out / 'config.json').write_text(json.dumps(config))
+    saved = max((out / 'checkpoints').glob('step-*.pt'))
+    state = torch.load(saved, weights_only=True)
+    state['values']['steps'] = 8
+    torch.save(state, saved)
+    small = 'import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n'
+    path = script(tmp_path, small + 'from d2l_gan import train')
+    process = start([sys.executable, path], out, '--resume')
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, said
+    assert 'are whole: make room' in said
+    assert farthest(weights(out), before) == 0
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_read_ends_all_with_its_error(data, tmp_path):
+    blind = """import os, sys
+from d2l_gan import train
+def blind(paths):
+    raise OSError('the shelf of process 1 is gone')
+if os.environ['LOCAL_RANK'] == '1':
+    train.read_pictures = blind
+"""
+    begin = time.monotonic()
+    process = start([*TORCHRUN, script(tmp_path, blind)], tmp_path / 'run', '--data', data)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode != 0
+    assert 'the shelf of process 1 is gone' in said
+    assert time.monotonic() - begin < 50
+
+
+@pytest.mark.slow
+def test_a_second_process_in_the_same_folder_is_refused(data, tmp_path, capsys):
+    out = tmp_path / 'run'
+    process = start(module(), out, '--data', data, '--epochs', 4000)
+    wait_for(lambda: list((out / 'checkpoints').glob('step-*.pt')), process)
+    assert run(out, '--resume') == 2
+    assert 'Another process is training into' in capsys.readouterr().err
+    process.kill()
+    process.communicate()
+
+
+# Taking the generator away
+
+ELSEWHERE = """import sys
+import torch
+generator = torch.export.load(sys.argv[1]).module()
+torch.save(generator(torch.load(sys.argv[2])), sys.argv[3])
+assert 'd2l_gan' not in sys.modules
+"""
+
+
+@pytest.mark.slow
+def test_a_generator_taken_away_draws_the_same_without_the_package(data, tmp_path, capsys):
+    out, file = tmp_path / 'run', tmp_path / 'creatures.pt2'
+    assert run(out, '--data', data, '--epochs', 2) == 0
+    take.main([str(out), '--to', str(file)])
+    assert 'noise of 4 numbers' in capsys.readouterr().out
+    Z = torch.randn(3, 4, 1, 1)
+    torch.save(Z, tmp_path / 'Z.pt')
+    line = [sys.executable, '-c', ELSEWHERE, file, tmp_path / 'Z.pt', tmp_path / 'X.pt']
+    subprocess.run(line, check=True, cwd=tmp_path)
+    net_G, _ = take.trained_generator(out)
+    assert torch.allclose(torch.load(tmp_path / 'X.pt'), net_G(Z), atol=1e-5)
+    with pytest.raises(SystemExit, match='holds no run'):
+        take.main([str(tmp_path / 'nothing'), '--to', str(file)])
