@@ -4,6 +4,7 @@ import csv
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,14 @@ def farthest(one, other):
     """The largest difference between learnt weights."""
     learnt = [k for k, w in one.items() if w.is_floating_point() and 'running' not in k]
     return max((one[k] - other[k]).abs().max().item() for k in learnt)
+
+
+def lengthen(out, steps):
+    """Let a run that has ended have more steps to go."""
+    path = max((out / 'checkpoints').glob('step-*.pt'))
+    state = torch.load(path, weights_only=True)
+    state['values']['steps'] = steps
+    torch.save(state, path)
 
 
 def wait_for(condition, process, seconds=60):
@@ -277,25 +286,35 @@ def test_two_processes_equal_one(data, one_process, tmp_path, fault):
 
 @pytest.fixture(scope='module')
 def undisturbed(data, tmp_path_factory):
-    """The weights of a run of two processes that nothing disturbs, and its options."""
+    """A run of two processes that nothing disturbs, and its options."""
     out, options = tmp_path_factory.mktemp('run') / 'run', ('--data', data, '--epochs', 12)
     process = start(module(*TORCHRUN), out, *options)
     assert process.wait(120) == 0, process.communicate()[1]
-    return weights(out), options
+    return out, options
 
 
 @pytest.mark.slow
 def test_a_killed_worker_changes_nothing(undisturbed, tmp_path):
-    expected, options = undisturbed
+    whole, options = undisturbed
     out = tmp_path / 'run'
     process = start(
-        module(*TORCHRUN, '--max-restarts', '1', '--monitor-interval', '0.2'), out, *options
+        module(*TORCHRUN, '--max-restarts', '5', '--monitor-interval', '0.2'), out, *options
     )
     wait_for(lambda: list((out / 'checkpoints').glob('step-*.pt')), process)
     workers = subprocess.run(['pgrep', '-P', str(process.pid)], capture_output=True, text=True)
     os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
     assert process.wait(120) == 0, process.communicate()[1]
-    assert farthest(weights(out), expected) == 0
+    assert farthest(weights(out), weights(whole)) == 0
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_with_what_two_have_begun(undisturbed, tmp_path):
+    whole, _ = undisturbed
+    out = Path(shutil.copytree(whole, tmp_path / 'run'))
+    lengthen(out, 52)
+    assert run(out, '--resume') == 0
+    assert [row['step'] for row in history(out)] == ['48', '52']
+    assert 0 < farthest(weights(out), weights(whole)) < 0.1
 
 
 @pytest.mark.slow
@@ -319,12 +338,7 @@ def test_a_full_disk_stops_it_and_the_old_checkpoint_is_whole(data, tmp_path):
     out = tmp_path / 'run'
     assert run(out, '--data', data, '--epochs', 1) == 0
     before = weights(out)
-    config = json.loads((out / 'config.json').read_text()) | {'epochs': 2}
-    (out / 'config.json').write_text(json.dumps(config))
-    saved = max((out / 'checkpoints').glob('step-*.pt'))
-    state = torch.load(saved, weights_only=True)
-    state['values']['steps'] = 8
-    torch.save(state, saved)
+    lengthen(out, 8)
     small = 'import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n'
     path = script(tmp_path, small + 'from d2l_gan import train')
     process = start([sys.executable, path], out, '--resume')
