@@ -224,6 +224,7 @@ def test_cells_and_the_page_take_turns():
     other = threading.Thread(target=page)
     other.start()
     while other.is_alive():
+        time.sleep(0.02)  # a lock is not fair: who asks again at once may get it each time
         lab.step(3)
         lab.go_to(len(lab.history) // 2)
         lab.loss = 'saturating' if lab.loss == 'non-saturating' else 'non-saturating'
