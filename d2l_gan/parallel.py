@@ -80,21 +80,14 @@ def gathered(rows: Tensor) -> Tensor:
     return torch.cat([p[:n] for p, n in zip(parts, lengths.tolist(), strict=True)])
 
 
-def largest(values: list[float], device: torch.device) -> list[float]:
-    """Each value's largest over all processes."""
+def over_all(
+    values: list[float], device: torch.device, how: Any = distributed.ReduceOp.SUM
+) -> list[float]:
+    """Each value's sum over all processes, or what else `how` says."""
     if world_size() == 1:
         return values
     tensor = torch.tensor(values, dtype=torch.float32, device=device)
-    distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
-    return tensor.tolist()
-
-
-def summed(values: list[float], device: torch.device) -> list[float]:
-    """Each value's sum over all processes."""
-    if world_size() == 1:
-        return values
-    tensor = torch.tensor(values, dtype=torch.float32, device=device)
-    distributed.all_reduce(tensor)
+    distributed.all_reduce(tensor, how)
     return tensor.tolist()
 
 

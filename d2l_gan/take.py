@@ -19,9 +19,8 @@ from torch import nn
 from torch.export import Dim
 from torch.nn.utils import parametrize
 
-from d2l_gan.checkpoints import CheckpointError, load_checkpoint
 from d2l_gan.files import put_in_place
-from d2l_gan.train import Config, Refused, Trainer, read_config, settled
+from d2l_gan.train import Config, Refused, Trainer, first_whole, read_config, settled
 
 
 def trained_generator(run: Path) -> tuple[nn.Module, Config]:
@@ -35,20 +34,13 @@ def trained_generator(run: Path) -> tuple[nn.Module, Config]:
         raise Refused(f'{run} holds no run: there is no config.json in it')
     config = Config(**read_config(run / 'config.json'))
     trainer = Trainer(config, torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.device('cpu'))
-    troubles = []
-    for path in sorted((run / 'checkpoints').glob('*.pt')):  # best.pt comes before step-...
-        try:
-            load_checkpoint(path, trainer.parts)
-        except CheckpointError as error:
-            troubles.append(str(error))
-            continue
-        net_G = settled(trainer.drawer, trainer.noise(5, 0, 2048))
-        net_G = getattr(net_G, 'module', net_G)  # of an average
-        for layer in net_G.modules():
-            if parametrize.is_parametrized(layer):
-                parametrize.remove_parametrizations(layer, 'weight')
-        return net_G.requires_grad_(False), config
-    raise Refused(' '.join(troubles) or f'{run} has no checkpoint yet')
+    first_whole(sorted((run / 'checkpoints').glob('*.pt')), trainer)  # best.pt is before step-...
+    net_G = settled(trainer.drawer, trainer.noise(5, 0, 2048))
+    net_G = getattr(net_G, 'module', net_G)  # of an average
+    for layer in net_G.modules():
+        if parametrize.is_parametrized(layer):
+            parametrize.remove_parametrizations(layer, 'weight')
+    return net_G.requires_grad_(False), config
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -26,7 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,7 @@ LOSS_NAMES = {
     'classic': 'non-saturating', 'saturating': 'saturating', 'paired': 'relativistic + R1',
 }  # fmt: skip
 MEASURES = 'distance', 'precision', 'recall', 'sure_cells'
+MAX = torch.distributed.ReduceOp.MAX
 COLUMNS = 'step', 'epoch', 'seconds', 'images_per_second', 'loss_D', 'loss_G', *MEASURES
 
 
@@ -142,6 +143,11 @@ def weighted(loss: Loss, weight: float, seen: dict[str, Tensor]) -> Loss:
     return replace(loss, D=of('D'), G=of('G'))
 
 
+def as_images(pixels: Tensor) -> Tensor:
+    """Bytes as images in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
 def settled(net_G: nn.Module, Z: Tensor) -> nn.Module:
     """A copy of `net_G` whose batch normalisation holds statistics that were taken anew."""
     net_G = copy.deepcopy(net_G)
@@ -153,12 +159,11 @@ class Judge:
     """Real images as an encoder sees them, to hold generated ones against, as chapter 2 does."""
 
     def __init__(self, pixels: Tensor, labels: tuple[Tensor, Tensor] | None, config: Config):
-        X = pixels.cpu().float() / 127.5 - 1
-        self.encoder = sprite_encoder(X, *labels) if labels else random_encoder()
+        self.encoder = sprite_encoder(as_images(pixels), *labels) if labels else random_encoder()
         self.counts_cells = labels is not None
-        order = torch.randperm(len(X), generator=seeded(config.seed, 3))
-        chosen = order[: 2 * config.score_images]
-        real = parallel.gathered(self.encoder.encode(X[parallel.part(chosen)]))
+        order = torch.randperm(len(pixels), generator=seeded(config.seed, 3))
+        chosen = parallel.part(order[: 2 * config.score_images])
+        real = parallel.gathered(self.encoder.encode(as_images(pixels[chosen])))
         halvings = [
             real[torch.randperm(len(real), generator=seeded(config.seed, 4, i))].chunk(2)
             for i in range(20)
@@ -189,7 +194,6 @@ class Trainer:
     def __init__(self, config: Config, pixels: Tensor, device: torch.device):
         self.config, self.pixels, self.device = config, pixels, device
         self.step = self.steps = 0
-        self.seen: dict[str, Tensor] = {}
         torch.manual_seed(config.seed)
         net_D, net_G = make_D(config.width_d), make_G(config.latent_dim, config.width_g)
         for net in (net_D, net_G):
@@ -241,19 +245,20 @@ class Trainer:
         penalty = 4 * config.gamma if 'r1' in config.chosen and self.step % 4 == 0 else 0
         chosen = self.batch(self.step)
         weight = parallel.share(chosen)
-        X = self.pixels[parallel.part(chosen).to(self.pixels.device)].to(device)
-        X = (X.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        X = as_images(self.pixels[parallel.part(chosen).to(self.pixels.device)].to(device))
+        X = X.contiguous(memory_format=torch.channels_last)
         Z = parallel.part(self.noise(2, self.step, len(chosen))).to(device)
         net_D, net_G = self.both
         with mixed_precision(device):
             fake_X = net_G(Z).float()
         X, fake_X = blur(X, coarse), blur(fake_X, coarse)
-        loss = weighted(LOSSES[LOSS_NAMES[config.loss]], weight, self.seen)
+        seen: dict[str, Tensor] = {}
+        loss = weighted(LOSSES[LOSS_NAMES[config.loss]], weight, seen)
         with mixed_precision(device):
             play(X, fake_X, net_D, net_G, *adams, loss, weight * penalty)
         self.parts['mean_G'].update_parameters(self.parts['net_G'])
         self.step += 1
-        return self.seen['D'].detach(), self.seen['G'].detach()
+        return seen['D'].detach(), seen['G'].detach()
 
     @torch.no_grad()
     def draw(self, kind: int, count: int) -> Tensor:
@@ -275,7 +280,7 @@ class Trainer:
             trial.one_step()
             times.append(time.perf_counter() - start)
         seconds = mean(times[8:])
-        (slowest,) = parallel.largest([seconds], self.device)
+        (slowest,) = parallel.over_all([seconds], self.device, MAX)
         self.steps = max(round(60 * self.config.minutes / slowest), 1)
 
 
@@ -332,25 +337,30 @@ class Run:
         for old in sorted(folder.glob('step-*.pt'))[: -trainer.config.keep]:
             old.unlink()
 
+    def saved(self) -> list[Path]:
+        """The checkpoints, the newest first, the best at the end."""
+        return sorted((self.folder / 'checkpoints').glob('*.pt'), reverse=True)
+
     def resume(self, trainer: Trainer) -> None:
         """Bring the trainer to the newest checkpoint that is whole."""
-        files = sorted((self.folder / 'checkpoints').glob('*.pt'), reverse=True)
-        troubles = []
-        for path in files:  # step-..., the newest first, then best.pt
-            try:
-                values = load_checkpoint(path, trainer.parts)
-            except CheckpointError as error:
-                troubles.append(str(error))
-                continue
-            trainer.step, trainer.steps = values['step'], values['steps']
-            self.best = values['best']
-            for trouble in troubles if parallel.rank() == 0 else ():
-                print(f'Skipped: {trouble}', flush=True)
-            return
-        raise Refused(
-            f'{self.folder} has no checkpoint to go on from. '
-            + (' '.join(troubles) or 'Begin anew, in another folder or without --resume.')
-        )
+        values = first_whole(self.saved(), trainer)
+        trainer.step, trainer.steps, self.best = (values[k] for k in ('step', 'steps', 'best'))
+
+
+def first_whole(paths: Sequence[Path], trainer: Trainer) -> dict[str, Any]:
+    """Bring the trainer to the first checkpoint that is whole; return the values beside it."""
+    troubles = []
+    for path in paths:
+        try:
+            values = load_checkpoint(path, trainer.parts)
+        except CheckpointError as error:
+            troubles.append(str(error))
+            continue
+        for trouble in troubles if parallel.rank() == 0 else ():
+            print(f'Skipped: {trouble}', flush=True)
+        return values
+    advice = 'Begin anew, in another folder or without --resume.'
+    raise Refused(f'There is no checkpoint to go on from. {" ".join(troubles) or advice}')
 
 
 @contextmanager
@@ -394,7 +404,7 @@ def read_data(config: Config) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
 def measure(trainer: Trainer, judge: Judge, sums: Accumulator) -> tuple[dict[str, float], Tensor]:
     """Mean losses since the last line, the judge's scores, and 64 images, over all processes."""
     scores = judge(trainer.draw(6, trainer.config.score_images))
-    losses = parallel.summed([sums[0], sums[1]], trainer.device)
+    losses = parallel.over_all([sums[0], sums[1]], trainer.device)
     loss_D, loss_G = (total / sums[2] / parallel.world_size() for total in losses)
     grid = parallel.gathered(trainer.draw(7, 64))
     return {'loss_D': loss_D, 'loss_G': loss_G} | scores, grid
@@ -424,7 +434,7 @@ def train(config: Config, run: Run, device: torch.device, resume: bool, stop: St
         bar.update(config.batch_size)
         over, now = trainer.step == trainer.steps, time.monotonic()
         due = over or now - last >= config.every
-        number, due_anywhere = map(int, parallel.largest([stop.signal, due], device))
+        number, due_anywhere = map(int, parallel.over_all([stop.signal, due], device, MAX))
         if due_anywhere:
             figures, grid = measure(trainer, judge, sums)
             if writes:
@@ -518,26 +528,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with alone_in(args.out) if leads else nullcontext():
                 number = train(config, Run(args.out), device, resume, stop)
     except (Refused, NoPictures, DownloadError) as error:
-        sys.exit(refusal(error, 2))
+        fail(str(error), 2)
     except OSError as error:
-        sys.exit(
-            refusal(
-                OSError(
-                    f'{error}. The checkpoints in {args.out} are whole: make room, '
-                    'or mend it, then go on with --resume'
-                ),
-                1,
-            )
-        )
+        cure = 'make room, or mend it, then go on with --resume'
+        fail(f'{error}. The checkpoints in {args.out} are whole: {cure}', 1)
     if number:
         print(f'Stopped by {signal.Signals(number).name}. Go on with --resume.', flush=True)
         sys.exit(128 + number)
 
 
-def refusal(error: Exception, code: int) -> int:
-    """Say it on the terminal, and return the exit code."""
-    print(f'd2l_gan.train: {error}', file=sys.stderr, flush=True)
-    return code
+def fail(words: str, code: int) -> NoReturn:
+    """Say it on the terminal, and end with this exit code."""
+    print(f'd2l_gan.train: {words}', file=sys.stderr, flush=True)
+    sys.exit(code)
 
 
 if __name__ == '__main__':
