@@ -27,11 +27,14 @@ def world_size() -> int:
 
 @contextmanager
 def group(device: torch.device) -> Iterator[None]:
-    """Join the group that `torchrun` started (NCCL on GPUs, gloo else); alone, do nothing."""
+    """Join the group that `torchrun` started; alone, do nothing.
+
+    NCCL carries what lies on GPUs, gloo the rest, such as the features that are gathered.
+    """
     if 'TORCHELASTIC_RUN_ID' not in os.environ:
         yield
         return
-    distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
+    distributed.init_process_group('cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo')
     try:
         yield
     finally:

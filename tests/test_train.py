@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import safetensors.torch
 import torch
 from cells import sources
 from PIL import Image
@@ -380,25 +381,73 @@ def test_a_second_process_in_the_same_folder_is_refused(data, tmp_path, capsys):
 
 # Taking the generator away
 
-ELSEWHERE = """import sys
+PT2 = """import sys
 import torch
-generator = torch.export.load(sys.argv[1]).module()
-torch.save(generator(torch.load(sys.argv[2])), sys.argv[3])
+generator = torch.export.load('creatures.pt2').module()
+images = generator(torch.load('Z.pt'))
+"""
+ONNX = """import sys
+import onnxruntime
+import numpy
+noise = numpy.load('Z.npy')
+generator = onnxruntime.InferenceSession('creatures.onnx')
+(images,) = generator.run(None, {'noise': noise})
+assert 'torch' not in sys.modules
+"""
+ELSEWHERE = """
+import numpy
+numpy.save('X.npy', images)
 assert 'd2l_gan' not in sys.modules
 """
 
 
-@pytest.mark.slow
-def test_a_generator_taken_away_draws_the_same_without_the_package(data, tmp_path, capsys):
-    out, file = tmp_path / 'run', tmp_path / 'creatures.pt2'
+@pytest.fixture(scope='module')
+def drawn(data, tmp_path_factory):
+    """A finished run, and noise and images of its generator."""
+    out = tmp_path_factory.mktemp('drawn') / 'run'
     assert run(out, '--data', data, '--epochs', 2) == 0
-    take.main([str(out), '--to', str(file)])
-    assert 'noise of 4 numbers' in capsys.readouterr().out
     Z = torch.randn(3, 4, 1, 1)
+    return out, Z, take.trained_generator(out)[0](Z)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('code', 'kind'), [(PT2, '.pt2'), (ONNX, '.onnx')])
+def test_a_generator_taken_away_draws_the_same_without_the_package(drawn, tmp_path, code, kind):
+    out, Z, X = drawn
+    take.main([str(out), '--to', str(tmp_path / f'creatures{kind}')])
     torch.save(Z, tmp_path / 'Z.pt')
-    line = [sys.executable, '-c', ELSEWHERE, file, tmp_path / 'Z.pt', tmp_path / 'X.pt']
-    subprocess.run(line, check=True, cwd=tmp_path)
-    net_G, _ = take.trained_generator(out)
-    assert torch.allclose(torch.load(tmp_path / 'X.pt'), net_G(Z), atol=1e-5)
+    np.save(tmp_path / 'Z.npy', Z)
+    subprocess.run([sys.executable, '-c', code + ELSEWHERE], check=True, cwd=tmp_path)
+    assert np.allclose(np.load(tmp_path / 'X.npy'), X, atol=1e-5)
+
+
+def test_the_weights_alone_fit_into_the_chapters_generator(drawn, tmp_path):
+    out, Z, X = drawn
+    take.main([str(out), '--to', str(tmp_path / 'creatures.safetensors')])
+    net_G = dcgan.make_G(4, 2)
+    net_G.load_state_dict(safetensors.torch.load_file(tmp_path / 'creatures.safetensors'))
+    assert torch.equal(net_G.eval()(Z), X)
+
+
+def test_what_cannot_be_taken_away_is_refused(drawn, tmp_path, monkeypatch):
+    out, _, _ = drawn
     with pytest.raises(SystemExit, match='holds no run'):
-        take.main([str(tmp_path / 'nothing'), '--to', str(file)])
+        take.main([str(tmp_path / 'nothing'), '--to', str(tmp_path / 'a.pt2')])
+    with pytest.raises(SystemExit, match='none of .pt2, .onnx, .safetensors. Did you mean .onnx'):
+        take.main([str(out), '--to', str(tmp_path / 'a.onxx')])
+    monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
+    with pytest.raises(SystemExit, match="safetensors.*pip install 'd2l-gan.export.'"):
+        take.main([str(out), '--to', str(tmp_path / 'a.safetensors')])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_best_is_taken_else_the_newest_that_is_whole(drawn, tmp_path):
+    whole, Z, X = drawn
+    out = Path(shutil.copytree(whole, tmp_path / 'run'))
+    oldest, newest = sorted((out / 'checkpoints').glob('step-*.pt'))
+    oldest.write_bytes(b'')
+    (out / 'checkpoints' / 'best.pt').write_bytes(b'')
+    assert torch.equal(take.trained_generator(out)[0](Z), X)  # the last was the best
+    newest.write_bytes(b'')
+    with pytest.raises(train.Refused, match='no checkpoint to go on from'):
+        take.trained_generator(out)

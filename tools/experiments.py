@@ -1,4 +1,5 @@
-"""What chapter 2 cannot run in its own minutes: which remedy brings what, and what patience buys.
+"""What the chapters cannot run in their own minutes: which remedy brings what, what patience buys,
+and what a larger batch does to the game.
 
 `ladder` trains every row of the chapter's table with three seeds, `patience` the last recipe for
 longer and longer. Both write a CSV file, a line as soon as it is known, with machine, date and
@@ -22,10 +23,13 @@ import csv
 import io
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from datetime import date
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +39,7 @@ from cells import defined_in
 from torch import nn
 
 import d2l_gan as d2l
+from d2l_gan.train import MEASURES, REMEDIES
 
 RESULTS = Path(d2l.__file__).parent / 'results'
 RATES = 0.001, 0.004  # the chapter's two
@@ -208,7 +213,47 @@ def pace(chapter: Chapter, folder: Path, tiny: bool, pace: float | None) -> Iter
     yield {'threads': torch.get_num_threads(), 'images/s': images_per_second(chapter)}
 
 
-EXPERIMENTS = {'ladder': ladder, 'patience': patience, 'pace': pace}
+def batch(chapter: Chapter, folder: Path, tiny: bool, pace: float | None) -> Iterator[dict]:
+    """The command, the same images in larger batches; at one rate, and at one that grows with them.
+
+    Without the averaged weights: a memory of 100 steps is not the same in 256 steps and in 1,024.
+    Two runs of one thread each go side by side.
+    """
+    epochs, seeds = (1, 1) if tiny else (8, 3)
+    rows = [
+        (size, lr, seed)
+        for size in (32, 64, 128)
+        for lr in dict.fromkeys((0.004, round(0.004 * (size / 32) ** 0.5, 5)))
+        for seed in range(seeds)
+    ]
+    remedies = ','.join(name for name in REMEDIES if name != 'average')
+    common = ['--epochs', epochs, '--remedies', remedies, '--every', 10**6]
+    common += ['--images', 128, '--width-d', 2, '--width-g', 2] if tiny else []
+
+    def result(row):
+        size, lr, seed = row
+        with tempfile.TemporaryDirectory() as run:
+            line = [sys.executable, '-m', 'd2l_gan.train', '--out', run, *common]
+            line += ['--batch-size', size, '--lr', lr, '--seed', seed]
+            few = os.environ | {'OMP_NUM_THREADS': '1', 'TQDM_DISABLE': '1'}
+            subprocess.run(map(str, line), check=True, env=few, stdout=subprocess.DEVNULL)
+            with open(Path(run) / 'history.csv', encoding='utf-8') as file:
+                (end,) = csv.DictReader(file)
+        scores = {name: float(end[name]) for name in ('seconds', *MEASURES)}
+        seen = epochs * (128 if tiny else 4096)
+        return {
+            'batch': size,
+            'lr': lr,
+            'seed': seed,
+            'images': seen,
+            'steps': end['step'],
+        } | scores
+
+    with ThreadPool(2) as pool:
+        yield from pool.imap(result, rows)
+
+
+EXPERIMENTS = {'ladder': ladder, 'patience': patience, 'pace': pace, 'batch': batch}
 
 
 def made_on() -> dict[str, object]:
