@@ -11,7 +11,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) # as in a container
 export GOMP_SPINCOUNT ?= 1000
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready ## prepare .venv (3 to 10 minutes the first time); CPU=1: without GPU libraries
 
@@ -68,9 +68,12 @@ stick: setup     ## collect all for a room without a network in _build/stick; CP
 bench: setup     ## time the course's code against the textbook's way (some 25 minutes)
 	$(BIN)/python tools/benchmarks/bench.py
 
+bench-gpu: setup ## the same at the book's size on a GPU, to a table (some 10 minutes)
+	$(BIN)/python tools/benchmarks/gpu.py
+
 lint: setup      ## ruff, notebooks included, and the types of d2l_gan
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-.PHONY: help setup lab test quick oldest run store exercises grade slides ready stick bench lint
+.PHONY: help setup lab test quick oldest run store exercises grade slides ready stick bench bench-gpu lint

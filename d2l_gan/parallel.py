@@ -34,7 +34,13 @@ def group(device: torch.device) -> Iterator[None]:
     if 'TORCHELASTIC_RUN_ID' not in os.environ:
         yield
         return
-    distributed.init_process_group('cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo')
+    store, number, count = next(distributed.rendezvous('env://'))
+    if os.environ['GROUP_WORLD_SIZE'] == '1':
+        # torchrun keeps one store for all attempts of a machine, and with it the addresses of
+        # processes that are dead; whoever reads them waits in vain.
+        store = distributed.PrefixStore(os.environ['TORCHELASTIC_RESTART_COUNT'], store)
+    backend = 'cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo'
+    distributed.init_process_group(backend, store=store, rank=number, world_size=count)
     try:
         yield
     finally:
@@ -127,9 +133,10 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         """X (batch, channels, height, width), normalised channel by channel."""
         if not self.training or world_size() == 1:
             return super().forward(X)
-        own = X.double()  # sums of squares lose digits in single precision
-        count = own.new_full((1, own.shape[1]), own.numel() / own.shape[1])
-        sums = torch.cat([count, own.sum((0, 2, 3))[None], own.square().sum((0, 2, 3))[None]])
+        var, mean = torch.var_mean(X, (0, 2, 3), correction=0)
+        var, mean = var.double(), mean.double()  # differences of squares lose digits in single
+        count = torch.full_like(mean, X.numel() / X.shape[1])
+        sums = torch.stack([count, count * mean, count * (var + mean.square())])
         n, first, second = SumOfAll.apply(sums)
         mean = first / n
         var = second / n - mean.square()
@@ -137,7 +144,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         scale = self.weight * (var + self.eps).rsqrt()
         shift = self.bias - mean * scale
         shape = 1, -1, 1, 1
-        return X * scale.to(X.dtype).view(shape) + shift.to(X.dtype).view(shape)
+        return torch.addcmul(shift.to(X.dtype).view(shape), X, scale.to(X.dtype).view(shape))
 
     def _remember(self, mean: Tensor, var: Tensor) -> None:
         """Move the running statistics; without a momentum, to the mean of all batches."""

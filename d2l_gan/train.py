@@ -516,9 +516,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if device.type == 'cuda':
         torch.cuda.set_device(device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    stop = Stop()
     try:
         with parallel.group(device):
+            stop = Stop()  # not before: a process that waits for others in vain must be ended
             leads = parallel.rank() == 0
             config, resume = settle(args)
             parallel.wait()  # until all have looked, before one begins to write

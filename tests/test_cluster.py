@@ -4,13 +4,13 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 from kubeflow.training import ApiClient
+from torch.distributed.run import get_args_parser
 
 from d2l_gan import train
 
@@ -68,24 +68,23 @@ def test_slurms_options_are_slurms():
 STUBS = {  # what Slurm puts in front of a command on a machine of its own
     'scontrol': 'echo localhost',
     'srun': 'exec "$@"',
-    'torchrun': f'exec {sys.executable} -m torch.distributed.run "$@"',
+    'torchrun': 'echo "$@"',
 }
 
 
-@pytest.mark.slow
-def test_slurms_script_trains_and_goes_on(tmp_path):
+def test_slurms_script_starts_the_run_and_goes_on_with_it(tmp_path):
     for name, line in STUBS.items():
         (tmp_path / name).write_text(f'#!/bin/bash\n{line}\n')
         (tmp_path / name).chmod(0o755)
-    slurm = {'JOB_NAME': 'gan', 'JOB_NODELIST': 'n1', 'JOB_ID': '7', 'NNODES': '1'}
-    env = os.environ | {f'SLURM_{name}': value for name, value in slurm.items()}
-    env |= {'SLURM_GPUS_ON_NODE': '1', 'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
-    env |= {'D2L_GAN_DATA': str(tmp_path), 'RUN': str(tmp_path / 'run'), 'OMP_NUM_THREADS': '1'}
-    line = ['bash', CLUSTER / 'train.sbatch', '--images', '64', '--epochs', '1', '--width-d', '2']
-    for said in ('64 images, 2 steps', '64 images, 2 steps'):
-        done = subprocess.run(
-            [*line, '--score-images', '16'], env=env, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        assert said in done.stdout
-    assert (tmp_path / 'run' / 'checkpoints' / 'step-00000002.pt').exists()
+    slurm = {'JOB_NAME': 'gan', 'JOB_NODELIST': 'n[1-2]', 'JOB_ID': '7', 'NNODES': '2'}
+    env = {f'SLURM_{name}': value for name, value in slurm.items()} | {'SLURM_GPUS_ON_NODE': '4'}
+    env |= {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'RUN': str(tmp_path)}
+    line = ['bash', CLUSTER / 'train.sbatch', '--data', 'my pictures']
+    for resume in ([], ['--resume']):
+        said = subprocess.run(line, env=env, capture_output=True, text=True, check=True).stdout
+        launch, options = said.split(' -m d2l_gan.train ')
+        assert launch.startswith('--nnodes 2 --nproc-per-node 4 --rdzv-backend c10d')
+        assert '--rdzv-endpoint localhost:29500 --rdzv-id 7' in launch
+        get_args_parser().parse_args([*launch.split(), 'script'])
+        assert options.split() == ['--out', str(tmp_path), *resume, '--data', 'my', 'pictures']
+        (tmp_path / 'config.json').touch()

@@ -43,15 +43,24 @@ def check_every(lines):
     for line in lines:
         assert float(line['distance']) > 0
         assert 0 <= float(line['precision']) <= 1
-        assert 0 <= int(line['sure cells']) <= 32
+        assert 0 <= int(line.get('sure cells') or line['sure_cells']) <= 32
         assert line['machine'] and line['date'] and line['torch']
+
+
+def check_batch(lines, sizes, seeds):
+    check_every(lines)
+    runs = [(line['batch'], line['lr'], line['seed']) for line in lines]
+    rates = {'32': ['0.004'], '64': ['0.004', '0.00566'], '128': ['0.004', '0.008']}
+    assert runs == [(size, lr, seed) for size in sizes for lr in rates[size] for seed in seeds]
+    assert len({int(line['batch']) * int(line['steps']) for line in lines}) == 1
+    assert len({line['images'] for line in lines}) == 1
 
 
 @pytest.mark.slow
 def test_tiny_experiments_write_their_files(tmp_path):
     done = subprocess.run(
         [sys.executable, str(TOOLS / 'experiments.py'), '--tiny', '--to', str(tmp_path)]
-        + ['ladder', 'patience', 'pace'],
+        + ['ladder', 'patience', 'pace', 'batch'],
         capture_output=True, text=True, timeout=600, env=os.environ | {'OMP_NUM_THREADS': '1'},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -62,6 +71,7 @@ def test_tiny_experiments_write_their_files(tmp_path):
         ('1', '0'), ('2', '0'), ('2', '1')
     ]  # fmt: skip
     assert float(read(tmp_path / 'pace.csv')[0]['images/s']) > 0
+    check_batch(read(tmp_path / 'batch.csv'), ['64'], ['0'])
     for name, rows in (('ladder', len(ROWS)), ('patience', 2)):
         with Image.open(tmp_path / f'{name}.png') as picture:
             assert picture.height == rows * 128
@@ -72,6 +82,10 @@ def test_the_stored_ladder_is_whole():
     lines = read(RESULTS / 'ladder.csv')
     check_ladder(lines, ['0', '1', '2'])
     check_every(lines)
+
+
+def test_the_stored_batches_are_whole():
+    check_batch(read(RESULTS / 'batch.csv'), ['32', '64', '128'], ['0', '1', '2'])
 
 
 def test_the_stored_patience_is_whole():

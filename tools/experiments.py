@@ -222,13 +222,15 @@ def batch(chapter: Chapter, folder: Path, tiny: bool, pace: float | None) -> Ite
     epochs, seeds = (1, 1) if tiny else (8, 3)
     rows = [
         (size, lr, seed)
-        for size in (32, 64, 128)
+        for size in ((64,) if tiny else (32, 64, 128))
         for lr in dict.fromkeys((0.004, round(0.004 * (size / 32) ** 0.5, 5)))
         for seed in range(seeds)
     ]
     remedies = ','.join(name for name in REMEDIES if name != 'average')
     common = ['--epochs', epochs, '--remedies', remedies, '--every', 10**6]
-    common += ['--images', 128, '--width-d', 2, '--width-g', 2] if tiny else []
+    common += (
+        ['--images', 128, '--width-d', 2, '--width-g', 2, '--score-images', 16] if tiny else []
+    )
 
     def result(row):
         size, lr, seed = row

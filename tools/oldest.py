@@ -9,7 +9,11 @@ PROJECT = Path(__file__).parents[1] / 'pyproject.toml'
 
 def pins(project: dict) -> list[str]:
     """`name>=floor` becomes `name==floor`, for the package itself and for what its tests need."""
-    listed = project['dependencies'] + project['optional-dependencies']['test']
+    extras = project['optional-dependencies']
+    listed = project['dependencies'] + extras['test']
+    for itself in [r for r in listed if '[' in r]:  # as in d2l-gan[export]
+        listed.remove(itself)
+        listed += extras[re.search(r'\[(\w+)\]', itself)[1]]
     return [re.sub(r'^([\w.-]+)>=([\w.]+)$', r'\1==\2', requirement) for requirement in listed]
 
 

@@ -1,0 +1,66 @@
+"""What several processes need of PyTorch, and what it refuses them: in two real processes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import copy
+import json
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+import d2l_gan as d2l
+from d2l_gan import parallel
+
+
+def refusal(work):
+    try:
+        work()
+    except (RuntimeError, ValueError) as error:
+        return str(error)
+
+
+def gradient(net_D, real_X, fake_X):
+    '''Two forward passes before one backward pass.'''
+    d2l.pair_loss(net_D(real_X), net_D(fake_X)).backward()
+    return torch.cat([w.grad.flatten() for w in net_D.parameters()])
+
+
+with parallel.group(torch.device('cpu')):
+    torch.manual_seed(0)
+    real_X, fake_X = torch.randn(2, 8, 3, 4, 4)
+    plain = nn.Sequential(nn.Conv2d(3, 2, 2), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(18, 1))
+    shared, synced = copy.deepcopy(plain), copy.deepcopy(plain)
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(synced)
+    parallel.share_batch_norm(shared)
+    mine = gradient(parallel.together(shared), parallel.part(real_X), parallel.part(fake_X))
+    found = {'SyncBatchNorm': refusal(lambda: synced(real_X))}
+    whole = gradient(copy.deepcopy(plain), real_X, fake_X)
+    found['two forward passes'] = (mine - whole).abs().max().item()
+
+    net_D = DistributedDataParallel(nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)))
+    X = torch.randn(4, 2, requires_grad=True)
+    d2l.r1_penalty(net_D(X), X).backward()  # the last bias has no part in it
+    found['next forward pass'] = refusal(lambda: net_D(X))
+    if parallel.rank() == 0:
+        print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_two_forward_passes_are_exact_and_pytorch_refuses_what_chapter_3_says(tmp_path):
+    (tmp_path / 'script.py').write_text(SCRIPT)
+    line = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+    done = subprocess.run(
+        [*line, tmp_path / 'script.py'], env=os.environ | {'OMP_NUM_THREADS': '1'},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found['two forward passes'] < 1e-6
+    assert 'GPU' in found['SyncBatchNorm']
+    assert 'not used in producing loss' in found['next forward pass']
