@@ -43,7 +43,7 @@ $(OLDEST)/ready: pyproject.toml tools/oldest.py
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/pins.txt --editable '.[test]'
 	@touch $@
 
-run: setup       ## execute both chapters into _build/, as notebooks and as HTML
+run: setup       ## execute the chapters into _build/, as notebooks and as HTML
 	$(BIN)/python tools/execute.py --to _build
 
 store: setup     ## execute chapters and solutions in clean kernels and store them with their outputs
