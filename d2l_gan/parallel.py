@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from d2l_gan.device import try_gpu
+
 
 def rank() -> int:
     """The number of this process, 0 for the one that writes."""
@@ -23,6 +25,15 @@ def rank() -> int:
 def world_size() -> int:
     """How many processes train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def own_device() -> torch.device:
+    """A GPU for each process of this machine, where there are as many; else the CPU for all."""
+    processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    if processes == 1:
+        return try_gpu()
+    enough = torch.cuda.device_count() >= processes
+    return try_gpu(int(os.environ['LOCAL_RANK'])) if enough else torch.device('cpu')
 
 
 @contextmanager
@@ -133,7 +144,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         """X (batch, channels, height, width), normalised channel by channel."""
         if not self.training or world_size() == 1:
             return super().forward(X)
-        var, mean = torch.var_mean(X, (0, 2, 3), correction=0)
+        whole = X.float()  # under autocast X may have three digits only
+        var, mean = torch.var_mean(whole, (0, 2, 3), correction=0)
         var, mean = var.double(), mean.double()  # differences of squares lose digits in single
         count = torch.full_like(mean, X.numel() / X.shape[1])
         sums = torch.stack([count, count * mean, count * (var + mean.square())])
@@ -144,7 +156,9 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         scale = self.weight * (var + self.eps).rsqrt()
         shift = self.bias - mean * scale
         shape = 1, -1, 1, 1
-        return torch.addcmul(shift.to(X.dtype).view(shape), X, scale.to(X.dtype).view(shape))
+        return torch.addcmul(shift.float().view(shape), whole, scale.float().view(shape)).to(
+            X.dtype
+        )
 
     def _remember(self, mean: Tensor, var: Tensor) -> None:
         """Move the running statistics; without a momentum, to the mean of all batches."""

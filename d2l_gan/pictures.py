@@ -25,8 +25,11 @@ def read_picture(path: Path) -> Tensor:
     ------
     OSError, ValueError, SyntaxError : where it cannot be decoded, as Pillow says it
     """
-    with Image.open(path) as picture:
-        shown = picture.convert('RGBA')
+    with Image.open(path) as file:
+        turned = ImageOps.exif_transpose(file)  # as the camera was held
+    if turned.mode.startswith('I'):  # greys of 16 bits, which `convert` would cut off
+        turned = turned.convert('I').point(lambda grey: grey / 256).convert('L')
+    shown = turned.convert('RGBA')
     white = Image.new('RGBA', shown.size, 'white')
     flat = Image.alpha_composite(white, shown).convert('RGB')
     square = ImageOps.fit(flat, (SIDE, SIDE), Image.Resampling.BILINEAR)

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -36,7 +37,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from d2l_gan import parallel
 from d2l_gan.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from d2l_gan.dcgan import free_first_block, make_D, make_G, play, smooth_kernels, sure_cells
-from d2l_gan.device import mixed_precision, try_gpu
+from d2l_gan.device import mixed_precision
 from d2l_gan.distances import frechet_distance, precision_recall
 from d2l_gan.download import DownloadError
 from d2l_gan.drawing import as_png, mosaic
@@ -46,7 +47,7 @@ from d2l_gan.losses import LOSSES, Loss
 from d2l_gan.pictures import NoPictures, find_pictures, read_pictures
 from d2l_gan.sprites import sprite_labels
 from d2l_gan.steps import blur, he_init
-from d2l_gan.timing import Accumulator, progress
+from d2l_gan.timing import Accumulator, Timer, progress
 
 REMEDIES = 'r1', 'blur', 'smooth', 'free', 'average'
 LOSS_NAMES = {
@@ -215,7 +216,8 @@ class Trainer:
         self.parts: dict[str, Any] = {'net_D': net_D, 'net_G': net_G, 'mean_G': mean_G}
         self.parts |= {'trainer_D': adams[0], 'trainer_G': adams[1]}
         if device.type == 'cuda' and not config.deterministic and has_compiler():
-            for net in (net_D, net_G):
+            # What is compiled has no second derivative, and R1 needs D's.
+            for net in (net_G,) if 'r1' in config.chosen else (net_D, net_G):
                 net.compile()
         self.both = parallel.together(net_D), parallel.together(net_G)
 
@@ -274,12 +276,12 @@ class Trainer:
             return
         trial = Trainer(self.config, self.pixels, self.device)
         trial.steps = 10**6
-        times = []
+        timer = Timer(self.device)
         for _ in range(24):
-            start = time.perf_counter()
+            timer.start()
             trial.one_step()
-            times.append(time.perf_counter() - start)
-        seconds = mean(times[8:])
+            timer.stop()
+        seconds = mean(timer.times[8:])
         (slowest,) = parallel.over_all([seconds], self.device, MAX)
         self.steps = max(round(60 * self.config.minutes / slowest), 1)
 
@@ -293,7 +295,7 @@ class Run:
     """The folder of a run. Process 0 alone writes into it."""
 
     def __init__(self, folder: Path):
-        self.folder, self.best = folder, float('inf')
+        self.folder, self.best, self.seconds = folder, float('inf'), 0.0
         self.board: Any = None
 
     def begin(self, config: Config, trainer: Trainer) -> None:
@@ -333,8 +335,14 @@ class Run:
         folder = self.folder / 'checkpoints'
         path = folder / (name or f'step-{trainer.step:08d}.pt')
         values = {'step': trainer.step, 'steps': trainer.steps, 'best': self.best}
-        save_checkpoint(path, trainer.parts, **values)
-        for old in sorted(folder.glob('step-*.pt'))[: -trainer.config.keep]:
+        try:
+            save_checkpoint(path, trainer.parts, **values, seconds=self.seconds)
+        except RuntimeError as error:  # PyTorch's word for a disk that is full
+            raise OSError(f'{path} could not be written: {error}') from None
+        last = f'step-{trainer.step:08d}.pt'  # what is beyond it could not be read
+        for old in sorted(p for p in folder.glob('step-*.pt') if p.name <= last)[
+            : -trainer.config.keep
+        ]:
             old.unlink()
 
     def saved(self) -> list[Path]:
@@ -344,7 +352,8 @@ class Run:
     def resume(self, trainer: Trainer) -> None:
         """Bring the trainer to the newest checkpoint that is whole."""
         values = first_whole(self.saved(), trainer)
-        trainer.step, trainer.steps, self.best = (values[k] for k in ('step', 'steps', 'best'))
+        trainer.step, trainer.steps = values['step'], values['steps']
+        self.best, self.seconds = values['best'], values['seconds']
 
 
 def first_whole(paths: Sequence[Path], trainer: Trainer) -> dict[str, Any]:
@@ -363,11 +372,22 @@ def first_whole(paths: Sequence[Path], trainer: Trainer) -> dict[str, Any]:
     raise Refused(f'There is no checkpoint to go on from. {" ".join(troubles) or advice}')
 
 
+def starter() -> str:
+    """Who started this process: its `torchrun`, which stays the same when it starts it again."""
+    return f'{socket.gethostname()} {os.getppid()}'
+
+
+def began_here(folder: Path) -> bool:
+    """Whether this process's `torchrun` has begun the run in this folder, and starts it again."""
+    restarts, lock = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)), folder / '.lock'
+    return restarts > 0 and lock.exists() and lock.read_text() == starter()
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Hold the folder: another run that asks for it meanwhile is refused."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / '.lock', 'w') as lock:
+    with open(folder / '.lock', 'a') as lock:
         try:
             import fcntl
 
@@ -376,6 +396,9 @@ def alone_in(folder: Path) -> Iterator[None]:
             pass
         except OSError:
             raise Refused(f'Another process is training into {folder}.') from None
+        lock.truncate(0)
+        lock.write(starter())
+        lock.flush()
         yield
 
 
@@ -387,9 +410,11 @@ def read_data(config: Config) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     )
     own, broken = read_pictures(paths[first:last])
     pixels = parallel.gathered(own)
-    if broken:
-        print(f'{len(broken)} of {last - first} files are no pictures: ', end='')
-        print(*broken[:5], '...' if len(broken) > 5 else '', flush=True)
+    for path in broken:
+        print(f'No picture: {path}', flush=True)
+    (number,) = parallel.over_all([len(broken)], pixels.device)
+    if number and parallel.rank() == 0:
+        print(f'{number:.0f} of {len(paths)} files are no pictures', flush=True)
     least = max(config.batch_size, 16)
     if len(pixels) < least:
         raise NoPictures(
@@ -410,7 +435,7 @@ def measure(trainer: Trainer, judge: Judge, sums: Accumulator) -> tuple[dict[str
     return {'loss_D': loss_D, 'loss_G': loss_G} | scores, grid
 
 
-def train(config: Config, run: Run, device: torch.device, resume: bool, stop: Stop) -> int:
+def train(config: Config, run: Run, device: torch.device, resume: bool) -> int:
     """Train to the end, or to the signal that stops it; return the signal's number, or 0."""
     writes = parallel.rank() == 0
     pixels, labels = read_data(config)
@@ -423,33 +448,40 @@ def train(config: Config, run: Run, device: torch.device, resume: bool, stop: St
     if writes:
         run.begin(config, trainer)
         print(f'{len(pixels)} images, {trainer.steps} steps to {run.folder}', flush=True)
+    in_a_step = len(pixels) / trainer.per_epoch
     bar = progress(
-        total=trainer.steps * config.batch_size, initial=trainer.step * config.batch_size,
+        total=round(trainer.steps * in_a_step), initial=round(trainer.step * in_a_step),
         unit='img', unit_scale=True, disable=not writes or 'TQDM_DISABLE' in os.environ,
     )  # fmt: skip
-    start = last = time.monotonic()
-    begun, sums = trainer.step, Accumulator(3)
+    stop = Stop()  # not before: as long as nothing is trained, a signal may end it at once
+    last = time.monotonic()
+    start, begun, sums = last - run.seconds, trainer.step, Accumulator(3)
     while trainer.step < trainer.steps:
         sums.add(*trainer.one_step(), 1)
-        bar.update(config.batch_size)
+        bar.update(in_a_step)
         over, now = trainer.step == trainer.steps, time.monotonic()
+        run.seconds = now - start
         due = over or now - last >= config.every
         number, due_anywhere = map(int, parallel.over_all([stop.signal, due], device, MAX))
+        if number and not over:
+            if writes:
+                run.save(trainer)
+            return number
         if due_anywhere:
             figures, grid = measure(trainer, judge, sums)
             if writes:
-                rate = (trainer.step - begun) * config.batch_size / (now - last)
+                rate = (trainer.step - begun) * in_a_step / (now - last)
                 row = {'step': trainer.step, 'epoch': trainer.step / trainer.per_epoch}
-                row |= {'seconds': now - start, 'images_per_second': rate} | figures
+                row |= {'seconds': run.seconds, 'images_per_second': rate} | figures
                 bar.clear()
                 print('  '.join(f'{name} {value:.4g}' for name, value in row.items()), flush=True)
                 run.add(row, grid, trainer)
             last, begun, sums = time.monotonic(), trainer.step, Accumulator(3)
-        if writes and (number or over or trainer.step % trainer.per_epoch == 0):
+        if writes and (over or trainer.step % trainer.per_epoch == 0):
             run.save(trainer)
-        if number and not over:
-            return number
     bar.close()
+    if run.board:
+        run.board.close()
     return 0
 
 
@@ -488,45 +520,58 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-def settle(args: argparse.Namespace) -> tuple[Config, bool]:
-    """The run's options, and whether it goes on; Refused where they cannot be."""
+def settle(args: argparse.Namespace, restarted: bool) -> tuple[Config, bool]:
+    """The run's options, and whether it goes on; Refused where they cannot be.
+
+    A process that torchrun has started again goes on with what it began, without `--resume`.
+    """
     given = {k: v for k, v in vars(args).items() if k not in ('out', 'resume', 'config')}
     if args.config:
         given = read_config(args.config) | given
     known = args.out / 'config.json'
-    restarted = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) > 0
     if not known.exists():
         if args.resume:
             raise Refused(f'{args.out} holds no run to go on with: there is no config.json in it')
-        return Config(**given), False
+        return shared_by_all(Config(**given)), False
     if not args.resume and not restarted:
         raise Refused(f'{args.out} holds a run. Take another folder, or go on with it: --resume')
     before = read_config(known)
     for name, value in given.items():
         if before.get(name) != value:
             raise Refused(f'{name}: the run in {args.out} has {before.get(name)!r}, not {value!r}')
-    return Config(**before), any((args.out / 'checkpoints').glob('*.pt')) or not restarted
+    return shared_by_all(Config(**before)), any((args.out / 'checkpoints').glob('*.pt'))
+
+
+def shared_by_all(config: Config) -> Config:
+    """The options, or Refused where there is not enough for each process."""
+    for name in ('batch_size', 'score_images'):
+        if getattr(config, name) < 2 * parallel.world_size():
+            number = parallel.world_size()
+            raise Refused(f'{name} must be at least {2 * number}, for {number} processes')
+    return config
 
 
 @record
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, train; exit with 128 + the signal that ended it, 2 if refused."""
     args = parser().parse_args(arguments)
-    device = try_gpu(int(os.environ.get('LOCAL_RANK', 0)))
+    device = parallel.own_device()
     if device.type == 'cuda':
         torch.cuda.set_device(device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     try:
         with parallel.group(device):
-            stop = Stop()  # not before: a process that waits for others in vain must be ended
             leads = parallel.rank() == 0
-            config, resume = settle(args)
+            (ours,) = parallel.over_all([leads and began_here(args.out)], device, MAX)
+            config, resume = settle(args, bool(ours))
             parallel.wait()  # until all have looked, before one begins to write
             if config.deterministic:
                 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
                 torch.use_deterministic_algorithms(True)
             with alone_in(args.out) if leads else nullcontext():
-                number = train(config, Run(args.out), device, resume, stop)
+                number = train(config, Run(args.out), device, resume)
+    except KeyboardInterrupt:
+        fail('stopped before it began', 128 + signal.SIGINT)
     except (Refused, NoPictures, DownloadError) as error:
         fail(str(error), 2)
     except OSError as error:

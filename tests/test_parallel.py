@@ -6,6 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from torch import nn
+
+from d2l_gan import parallel
 
 SCRIPT = """
 import copy
@@ -64,3 +68,24 @@ def test_two_forward_passes_are_exact_and_pytorch_refuses_what_chapter_3_says(tm
     assert found['two forward passes'] < 1e-6
     assert 'GPU' in found['SyncBatchNorm']
     assert 'not used in producing loss' in found['next forward pass']
+
+
+def test_statistics_of_few_digits_are_taken_in_many(monkeypatch):
+    X = (torch.randn(64, 3, 8, 8) + 5).bfloat16()
+    layer = nn.BatchNorm2d(3)
+    expected = layer(X.float())
+    parallel.share_batch_norm(layer)
+    monkeypatch.setattr(parallel, 'world_size', lambda: 2)
+    monkeypatch.setattr(parallel.SumOfAll, 'apply', lambda sums: sums)
+    assert (layer(X).float() - expected).abs().max() < 0.02
+    assert layer(X).dtype == torch.bfloat16
+
+
+def test_all_processes_of_a_machine_have_a_gpu_of_their_own_or_none(monkeypatch):
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    assert parallel.own_device() == torch.device('cpu')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(parallel, 'try_gpu', lambda number: torch.device('cuda', number))
+    assert parallel.own_device() == torch.device('cuda:1')

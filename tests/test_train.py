@@ -141,6 +141,15 @@ def test_pictures_of_any_size_and_kind(data, tmp_path, capsys):
     assert broken == [tmp_path / 'broken.png']
     Image.new('RGBA', (30, 80), (255, 0, 0, 0)).save(tmp_path / 'clear.png')
     assert (pictures.read_picture(tmp_path / 'clear.png') == 255).all()
+    greys = np.full((64, 64), 0x4000, dtype=np.uint16)
+    Image.fromarray(greys).save(tmp_path / 'grey.png')
+    assert (pictures.read_picture(tmp_path / 'grey.png') == 0x40).all()
+    lying, held = Image.new('RGB', (64, 64), 'black'), Image.Exif()
+    lying.paste('white', (0, 0, 32, 64))
+    held[0x0112] = 6  # turn it clockwise to see it upright
+    lying.save(tmp_path / 'turned.png', exif=held)
+    upright = pictures.read_picture(tmp_path / 'turned.png')
+    assert (upright[:, :32] == 255).all() and (upright[:, 32:] == 0).all()
 
 
 def test_too_few_pictures_or_none_is_an_error_with_its_cure(tmp_path, capsys):
@@ -153,7 +162,8 @@ def test_too_few_pictures_or_none_is_an_error_with_its_cure(tmp_path, capsys):
     (tmp_path / 'empty' / 'two.jpg').write_bytes(b'')
     assert run(tmp_path / 'c', '--data', tmp_path / 'empty') == 2
     out, err = capsys.readouterr()
-    assert '1 of 2 files are no pictures' in out and 'two.jpg' in out
+    assert '1 of 2 files are no pictures' in out
+    assert f'No picture: {tmp_path / "empty" / "two.jpg"}' in out
     assert '1 pictures in' in err and 'at least 16 are needed' in err
 
 
@@ -174,6 +184,22 @@ def test_what_is_unknown_or_impossible_is_refused_by_name(tmp_path, capsys, opti
     assert run(tmp_path / 'run', *options) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_more_processes_than_a_step_has_images_for_are_refused(monkeypatch):
+    monkeypatch.setattr(parallel, 'world_size', lambda: 9)
+    with pytest.raises(train.Refused, match='batch_size must be at least 18, for 9 processes'):
+        train.shared_by_all(train.Config(batch_size=16))
+
+
+def test_only_the_torchrun_that_began_a_run_goes_on_with_it_unasked(tmp_path, monkeypatch):
+    assert not train.began_here(tmp_path)
+    with train.alone_in(tmp_path):
+        assert not train.began_here(tmp_path)
+        monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+        assert train.began_here(tmp_path)
+        monkeypatch.setattr(os, 'getppid', lambda: 1)
+        assert not train.began_here(tmp_path)
 
 
 def test_an_unknown_option_is_refused(tmp_path, capsys):
@@ -216,12 +242,31 @@ def test_a_run_goes_on_where_it_can_and_says_where_it_cannot(data, tmp_path, cap
     assert run(out, '--resume') == 0
     assert 'Skipped:' in capsys.readouterr().out
     assert farthest(weights(out), weights(whole)) == 0
+    saved[0].unlink(), saved[1].unlink()  # keep 1, and a damaged one from beyond
+    saved[-1].write_bytes(b'')
+    best = out / 'checkpoints' / 'best.pt'
+    state = torch.load(best, weights_only=True)
+    state['values'] |= {'step': 4, 'steps': 8}
+    torch.save(state, best)
+    assert run(out, '--resume') == 0
+    assert (out / 'checkpoints' / 'step-00000008.pt').exists()
     assert run(out, '--resume', '--width-g', 3) == 2
     assert 'width_g: the run in' in capsys.readouterr().err
     for path in (out / 'checkpoints').glob('*.pt'):
         torch.save({'another': 1}, path)
     assert run(out, '--resume') == 2
     assert 'not one of d2l.save_checkpoint' in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(data, tmp_path):
+    out = tmp_path / 'run'
+    out.mkdir()
+    config = json.loads(json.dumps(train.asdict(train.Config(data=str(data), epochs=1))))
+    small = dict(zip(SMALL.split()[::2], map(float, SMALL.split()[1::2]), strict=True))
+    config |= {k[2:].replace('-', '_'): v if k == '--every' else int(v) for k, v in small.items()}
+    (out / 'config.json').write_text(json.dumps(config))
+    assert run(out, '--resume') == 0
+    assert [row['step'] for row in history(out)] == ['4']
 
 
 def test_minutes_are_planned_for(data, tmp_path):
@@ -255,7 +300,9 @@ def test_a_pass_sees_each_image_once(data):
 
 DESCENT = """import sys
 import torch
+from contextlib import nullcontext
 from d2l_gan import parallel, train
+train.mixed_precision = lambda device: nullcontext()  # bfloat16 would not tell 1e-4
 # Adam divides by sizes that may be rounding alone; plain descent does not amplify it.
 torch.optim.Adam = lambda weights, lr, **_: torch.optim.SGD(weights, lr)
 """
@@ -329,18 +376,32 @@ def test_a_signal_leaves_a_good_checkpoint_and_a_clear_exit_code(data, tmp_path,
 
 
 @pytest.mark.slow
-def test_a_full_disk_stops_it_and_the_old_checkpoint_is_whole(data, tmp_path):
+def test_a_full_disk_stops_it_and_the_old_checkpoint_is_whole(data, tmp_path, monkeypatch, capsys):
     out = tmp_path / 'run'
     assert run(out, '--data', data, '--epochs', 1) == 0
     before = weights(out)
     lengthen(out, 8)
-    small = 'import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n'
-    path = script(tmp_path, small + 'from d2l_gan import train')
+    full = """import resource, sys
+from d2l_gan import train
+save = train.save_checkpoint
+def save_checkpoint(*args, **values):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+    save(*args, **values)
+train.save_checkpoint = save_checkpoint
+"""
+    path = script(tmp_path, full)
     process = start([sys.executable, path], out, '--resume')
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 1, said
     assert 'are whole: make room' in said
     assert farthest(weights(out), before) == 0
+
+    def save_checkpoint(*args, **values):
+        raise RuntimeError('enforce fail')  # PyTorch's own word, where the last bytes do not fit
+
+    monkeypatch.setattr(train, 'save_checkpoint', save_checkpoint)
+    assert run(out, '--resume') == 1
+    assert 'could not be written: enforce fail' in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -140,7 +140,7 @@ def main() -> None:
     args = parser.parse_args()
     device = d2l.try_gpu()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    count, sizes = 4096, {'width_d': 64, 'width_g': 64, 'batch_size': 256}
+    count, sizes = 4096, {'width_d': 64, 'width_g': 64, 'batch_size': 256, 'lr': 0.001}
     if args.tiny:
         count, sizes = 64, {'width_d': 2, 'width_g': 2, 'batch_size': 32, 'score_images': 16}
     folder = d2l.sprites(count)
