@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed.nn  # before there is a group: imported later, it keeps the group for ever
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
