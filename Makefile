@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 OLDEST ?= .venv-oldest
+COLAB ?= .venv-colab
 OUT ?= marks.csv
 BIN := $(VENV)/bin
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo --allow-root) # as in a container
@@ -43,6 +44,18 @@ $(OLDEST)/ready: pyproject.toml tools/oldest.py
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/pins.txt --editable '.[test]'
 	@touch $@
 
+colab: setup $(COLAB)/ready ## run chapters 1 and 2 with the versions that Colab has
+	rm -rf _build/colab && mkdir -p _build/colab
+	$(BIN)/python -m pip wheel --quiet --no-deps -w _build/colab .
+	cp -r notebooks/01*.ipynb notebooks/02*.ipynb notebooks/img _build/colab
+	$(COLAB)/bin/python -m pip uninstall --quiet --yes d2l-gan # the set-up cell shall bring it
+	$(COLAB)/bin/python tools/execute.py _build/colab/*.ipynb
+
+$(COLAB)/ready: tools/colab.txt
+	$(or $(shell command -v python3.13),$(PYTHON)) -m venv $(COLAB)
+	$(COLAB)/bin/python -m pip install --quiet --requirement tools/colab.txt
+	@touch $@
+
 run: setup       ## execute the chapters into _build/, as notebooks and as HTML
 	$(BIN)/python tools/execute.py --to _build
 
@@ -58,6 +71,13 @@ grade: setup     ## mark the notebooks in DIR=folder, into OUT=marks.csv
 
 slides: setup    ## write the three decks into _build/slides, each one file
 	$(BIN)/python tools/slides.py
+
+book: setup      ## build the book into _build/book: open index.html there, no network needed
+	$(BIN)/sphinx-build -q -W --keep-going -d _build/doctrees -c docs . _build/book
+	$(BIN)/python tools/slides.py --to _build/book/slides
+
+links: setup     ## ask every external address in the book whether it is still there
+	$(BIN)/sphinx-build -q -b linkcheck -d _build/doctrees -c docs . _build/links
 
 ready: setup     ## before class: is all there, and how long will chapter 2 take here?
 	$(BIN)/python tools/ready.py
@@ -76,4 +96,4 @@ lint: setup      ## ruff, notebooks included, and the types of d2l_gan
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-.PHONY: help setup lab test quick oldest run store exercises grade slides ready stick bench bench-gpu lint
+.PHONY: help setup lab test quick oldest run store exercises grade slides book links colab ready stick bench bench-gpu lint

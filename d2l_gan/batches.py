@@ -27,7 +27,8 @@ def load_array(data_arrays: Sequence[Tensor], batch_size: int, is_train: bool = 
 
     Raises
     ------
-    TypeError, ValueError : where the arguments do not fit
+    TypeError, ValueError
+        Where the arguments do not fit
 
     Examples
     --------
@@ -64,7 +65,8 @@ class InMemory:
 
     Raises
     ------
-    MemoryError : where the bytes fit nowhere
+    MemoryError
+        Where the bytes fit nowhere
     """
 
     def __init__(self, loader: DataLoader, batch_size: int, device: torch.device | str = 'cpu'):

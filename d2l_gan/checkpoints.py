@@ -52,7 +52,8 @@ def load_checkpoint(path: str | os.PathLike, parts: Mapping[str, Part]) -> dict[
 
     Raises
     ------
-    FileNotFoundError, CheckpointError : where there is no file, or none of this run
+    FileNotFoundError, CheckpointError
+        Where there is no file, or none of this run
     """
     state = _read(Path(path))
     if parts.keys() != state['parts'].keys():

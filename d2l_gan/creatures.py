@@ -4,7 +4,8 @@
 quantity has shape (N, 1, H, W) or broadcasts to it, and colours have shape (N, 3, 1, 1).
 
 In the drawing functions `c` is the canvas, `t` the traits, `x` and `y` each pixel in the creature's
-own coordinates (y down, 0 in the middle), and `side` = |x| paints left and right at once.
+own coordinates (y down, 0 in the middle), and `side`, the size of `x`, paints left and right at
+once.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ Point = Sequence[Number]
 
 DRAWING = 1  # raised whenever a pixel or a kind changes, so that older images are not taken
 SIDE = 64
+#: The hues of the sprites by name: red, green and blue, 0 to 255.
 HUES = {
     'red': (222, 66, 62), 'orange': (245, 143, 50), 'yellow': (250, 214, 72),
     'green': (112, 186, 74), 'teal': (60, 186, 188), 'blue': (72, 112, 222),
@@ -189,7 +191,8 @@ CREATURES = {  # a new kind is one more line here; then DRAWING goes up
     'dragon': Kind(dragon_behind, NOSTRILS),
     'unicorn': Kind(unicorn_behind, NOSTRILS, unicorn_front, pale_muzzle=True),
 }
-KINDS = tuple(sorted(CREATURES))  # in the order in which ImageFolder numbers its classes
+#: The kinds of sprites, in the order in which ImageFolder numbers its classes.
+KINDS = tuple(sorted(CREATURES))
 
 
 def draw_body(c: Canvas, t: Traits, x: Array, y: Array, lit: Array) -> None:

@@ -48,6 +48,12 @@ def gaussian_kl(mean_q: Tensor, cov_q: Tensor, mean_p: Tensor, cov_p: Tensor) ->
     ----------
     mean_q, mean_p : Tensor, shape (..., d); leading axes are a batch
     cov_q, cov_p : Tensor, shape (..., d, d), symmetric and positive definite, else a ValueError
+
+    Examples
+    --------
+    >>> one = torch.eye(1)
+    >>> gaussian_kl(torch.tensor([1.0]), one, torch.tensor([0.0]), one).item()
+    0.5
     """
     (mean_q, cov_q), (mean_p, cov_p) = _gaussian(mean_q, cov_q, 'q'), _gaussian(mean_p, cov_p, 'p')
     gap = (mean_p - mean_q).unsqueeze(-1)
@@ -68,6 +74,12 @@ def gaussian_w2(mean_q: Tensor, cov_q: Tensor, mean_p: Tensor, cov_p: Tensor) ->
     """2-Wasserstein distance between Gaussians (Dowson and Landau, 1982), in the data's units.
 
     Parameters, return value and errors are those of `gaussian_kl`.
+
+    Examples
+    --------
+    >>> one = torch.eye(2)
+    >>> gaussian_w2(torch.tensor([3.0, 4.0]), one, torch.zeros(2), one).item()
+    5.0
     """
     q, p = _gaussian(mean_q, cov_q, 'q'), _gaussian(mean_p, cov_p, 'p')
     return _squared_w2(*q, *p).sqrt()
@@ -121,13 +133,26 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
     Its size depends on the encoder and on n: compare it with real against real. Features have
     shapes (n, d) and (m, d), n and m at least 2; fewer than d will do.
+
+    Examples
+    --------
+    >>> real = torch.tensor([[0.0], [1.0], [2.0]])
+    >>> frechet_distance(real, real + 3)
+    9.0
     """
     real, fake = _checked(real, 'real'), _checked(fake, 'fake')
-    return _squared_w2(real.mean(0), real.T.cov(), fake.mean(0), fake.T.cov()).item()
+    moments = [(rows.mean(0), torch.atleast_2d(rows.T.cov())) for rows in (real, fake)]
+    return _squared_w2(*moments[0], *moments[1]).item()
 
 
 def filled_cells(cells: Tensor, at_least: int = 10) -> int:
-    """How many cells hold `at_least` images or more, given each image's cell: int tensor (n,)."""
+    """How many cells hold `at_least` images or more, given each image's cell: int tensor (n,).
+
+    Examples
+    --------
+    >>> filled_cells(torch.tensor([0, 0, 3]), at_least=2)
+    1
+    """
     return int((torch.bincount(cells.cpu()) >= at_least).sum())
 
 
@@ -137,6 +162,12 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, flo
     A point lies among the others where it is no farther from one of them than that one's `k`-th
     neighbour. Precision falls with poor images, recall with missing ones. Features have shapes
     (n, d) and (m, d), n and m more than `k`.
+
+    Examples
+    --------
+    >>> real = torch.arange(20.0).unsqueeze(1)
+    >>> precision_recall(real, real[:10])  # good fakes, of one half alone; the edge reaches over it
+    (1.0, 0.65)
     """
     real, fake = _checked(real, 'real', k), _checked(fake, 'fake', k)
 
@@ -151,6 +182,12 @@ def nearest(points: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """For each of `points` (n, ...) the index (n,) of the nearest of `others` (m, ...), how far.
 
     Images or features; the distance (n,) is the root mean square difference, 0 where memorised.
+
+    Examples
+    --------
+    >>> index, distance = nearest(torch.tensor([[5.0]]), torch.tensor([[0.0], [4.0]]))
+    >>> index.item(), distance.item()
+    (1, 1.0)
     """
     distance, index = torch.cdist(points.flatten(1), others.flatten(1)).min(1)
     return index, distance / points[0].numel() ** 0.5

@@ -23,8 +23,9 @@ import pooch
 from d2l_gan.files import put_in_place
 from d2l_gan.timing import progress
 
+#: Where the book keeps its data.
 DATA_URL = 'http://d2l-data.s3-accelerate.amazonaws.com/'
-# What can be asked for by name: the address, and the SHA-1 of the file (None: not known).
+#: What can be asked for by name: the address, and the SHA-1 of the file (None: not known).
 DATA_HUB: dict[str, tuple[str, str | None]] = {
     'pokemon': (DATA_URL + 'pokemon.zip', 'c065c0e2593b8b161a2d7873e42418bf6a21106c'),
 }
@@ -55,8 +56,10 @@ def download(url_or_name: str, folder: StrPath | None = None, sha1_hash: str | N
 
     Raises
     ------
-    ValueError : for an unknown name
-    DownloadError : where the file cannot be had
+    ValueError
+        For an unknown name
+    DownloadError
+        Where the file cannot be had
     """
     url, sha1, path = _locate(url_or_name, folder)
     sha1 = (sha1_hash or sha1 or '').lower()
@@ -79,8 +82,10 @@ def download_extract(name: str, folder: str | None = None) -> str:
 
     Raises
     ------
-    ValueError : for a name that is unknown, no archive's, or no relative path
-    DownloadError : where it cannot be had or unpacked, or the folder is there but not from here
+    ValueError
+        For a name that is unknown, no archive's, or no relative path
+    DownloadError
+        Where it cannot be had or unpacked, or the folder is there but not from here
     """
     archive = _locate(name)[2]
     kind = next((kind for kind in ARCHIVES if archive.name.lower().endswith(kind)), '')

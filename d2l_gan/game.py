@@ -56,7 +56,8 @@ class Game:
 
     Raises
     ------
-    ValueError : where networks and data do not fit together, or a setting is out of its limits
+    ValueError
+        Where networks and data do not fit together, or a setting is out of its limits
     """
 
     def __init__(

@@ -59,6 +59,7 @@ class Loss:
         return (Y - others if self.compares else Y).sigmoid()
 
 
+#: The losses of the lab, by name.
 LOSSES: dict[str, Loss] = {
     'non-saturating': Loss(
         "G minimises -log D(G(z)), chapter 1's way",

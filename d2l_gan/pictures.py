@@ -23,7 +23,8 @@ def read_picture(path: Path) -> Tensor:
 
     Raises
     ------
-    OSError, ValueError, SyntaxError : where it cannot be decoded, as Pillow says it
+    OSError, ValueError, SyntaxError
+        Where it cannot be decoded, as Pillow says it
     """
     with Image.open(path) as file:
         turned = ImageOps.exif_transpose(file)  # as the camera was held

@@ -35,8 +35,10 @@ def sprites(num_images: int = 4096, seed: int = 0, folder: str | os.PathLike | N
 
     Raises
     ------
-    ValueError : for a wrong number
-    FileExistsError : where `folder` holds something else
+    ValueError
+        For a wrong number
+    FileExistsError
+        Where `folder` holds something else
     """
     least = len(KINDS) * len(HUES)
     for name, value, low in (('num_images', num_images, least), ('seed', seed, 0)):

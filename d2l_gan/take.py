@@ -1,14 +1,14 @@
-"""Take a trained generator away, as one file that draws without this package.
+"""Take a trained generator away, as one file that draws without this package::
 
     python -m d2l_gan.take runs/first --to creatures.pt2
 
-Then, wherever PyTorch is installed:
+Then, wherever PyTorch is installed::
 
     import torch
     generator = torch.export.load('creatures.pt2').module()
     images = generator(torch.randn(8, 100, 1, 1))  # (8, 3, 64, 64), in [-1, 1]
 
-With `--to creatures.onnx` the same for ONNX Runtime, without PyTorch:
+With `--to creatures.onnx` the same for ONNX Runtime, without PyTorch::
 
     import numpy, onnxruntime
     generator = onnxruntime.InferenceSession('creatures.onnx')
@@ -39,7 +39,8 @@ def trained_generator(run: Path) -> tuple[nn.Module, Config]:
 
     Raises
     ------
-    Refused : where the folder holds no run, or no checkpoint that is whole
+    Refused
+        Where the folder holds no run, or no checkpoint that is whole
     """
     if not (run / 'config.json').exists():
         raise Refused(f'{run} holds no run: there is no config.json in it')

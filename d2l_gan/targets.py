@@ -52,6 +52,7 @@ def _moons(n: int, random: torch.Generator) -> Tensor:
     return 1.5 * torch.stack([x - 0.5, y - 0.25], 1) + _noise(n, 0.1, random)
 
 
+#: The clouds of points that G can be asked to imitate, by name.
 TARGETS: dict[str, Target] = {
     'Gaussian of chapter 1': Target('one long cloud: a linear G can do', _gaussian, GAUSSIAN),
     'ring of eight': Target('eight clouds on a circle of radius 2', _ring),

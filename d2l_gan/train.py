@@ -1,4 +1,4 @@
-"""Train chapter 2's GAN outside of the notebook, on one process or on many.
+"""Train chapter 2's GAN outside of the notebook, on one process or on many::
 
     python -m d2l_gan.train --data sprites --minutes 2 --out runs/first
     python -m d2l_gan.train --out runs/first --resume

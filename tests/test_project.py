@@ -49,7 +49,7 @@ def test_environment_yml_installs_the_project_and_nothing_else():
 
 def test_versions_are_ranges():
     listed = PROJECT['dependencies'] + sum(EXTRAS.values(), [])
-    itself = {'d2l-gan[export]': 'test', 'd2l-gan[lab,slides,test]': 'dev'}
+    itself = {'d2l-gan[export]': 'test', 'd2l-gan[book,lab,slides,test]': 'dev'}
     others = [requirement for requirement in listed if requirement not in itself]
     assert len(others) == len(listed) - 2
     assert all(requirement in EXTRAS[extra] for requirement, extra in itself.items())
@@ -102,7 +102,7 @@ def test_waiting_threads_are_told_not_to_spin_by_make_and_by_pytest_alike():
 
 def test_every_command_of_make_is_told_to_newcomers():
     commands = re.findall(r'^([a-z]+): .*##', text('Makefile'), re.M)
-    told = text('README.md') + text('CONTRIBUTING.md')
+    told = ''.join(map(text, ('README.md', 'docs/running.md', 'CONTRIBUTING.md')))
     assert len(commands) >= 9
     assert [c for c in commands if c != 'help' and f'make {c}' not in told] == []
 
@@ -114,7 +114,7 @@ def test_the_changelog_begins_with_this_version():
 
 
 def test_the_recipes_name_files_that_exist():
-    for document in ('CONTRIBUTING.md', 'README.md', 'tools/README.md'):
+    for document in ('CONTRIBUTING.md', 'README.md', 'docs/running.md', 'tools/README.md'):
         paths = re.findall(r'`((?:d2l_gan|tests|tools)/[\w/]+\.(?:py|md))`', text(document))
         paths += re.findall(r'\]\((?!https?:)([^)#]+)\)', text(document))
         folder = (ROOT / document).parent

@@ -1,21 +1,48 @@
 """Execute the course's notebooks in clean kernels: `make run` and `make store`.
 
-Each cell gets a progress line. `--to FOLDER` leaves the executed notebook and an HTML page there,
-`--store` writes the outputs back into the notebooks themselves.
+Each cell gets a progress line, each notebook one with its time and the memory that it took at most.
+`--to FOLDER` leaves the executed notebook and an HTML page there, `--store` writes the outputs back
+into the notebooks themselves. Where a claim comes out False, nothing is left or stored.
 """
 
 import argparse
 import os
+import threading
 import time
 from base64 import b64decode
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 NOTEBOOKS = Path(__file__).parents[1] / 'notebooks'
 RESULTS = {'01_basic_gan': 'result', '02_dcgan': 'patience-pictures'}  # in the README
+
+
+@contextmanager
+def watched():
+    """The most memory that all processes below this one take together: a list of one, in GB."""
+    most, over = [0.0], threading.Event()
+
+    def watch():
+        while not over.wait(0.2):
+            taken = 0
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):  # it has just ended
+                    info = process.memory_full_info()
+                    taken += getattr(info, 'pss', info.rss)  # what is shared counts once
+            most[0] = max(most[0], taken / 1e9)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        thread.join()
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
@@ -43,8 +70,13 @@ def execute(path: Path) -> nbformat.NotebookNode:
         on_cell_execute=begin,
         on_cell_executed=report,
     )
-    client.execute()
-    print(f'{path.name}  done in {time.perf_counter() - start:.1f} s', flush=True)
+    with watched() as most:
+        client.execute()
+    seconds = time.perf_counter() - start
+    print(f'{path.name}  done in {seconds:.1f} s, at most {most[0]:.2f} GB of memory', flush=True)
+    said = [output.get('text', '') for cell in code for output in cell.outputs]
+    if wrong := [line for line in '\n'.join(said).splitlines() if line.endswith(': False')]:
+        raise SystemExit(f'{path.name}: a claim does not hold. {"; ".join(wrong)}')
     return tidy(notebook)
 
 

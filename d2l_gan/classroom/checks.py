@@ -59,7 +59,8 @@ def verdict(name: str, answer: Any) -> Verdict:
 
     Raises
     ------
-    ValueError : where no exercise has this name
+    ValueError
+        Where no exercise has this name
     """
     if name not in EXERCISES:
         raise ValueError(f'no exercise is called {name!r}; there are {", ".join(EXERCISES)}')
@@ -81,7 +82,8 @@ def check(name: str, answer: Any) -> None:
 
     Raises
     ------
-    ValueError : where no exercise has this name
+    ValueError
+        Where no exercise has this name
 
     >>> check('best-D', ...)
     ✗ best-D: not yet. Nothing here yet: put your answer in the place of each `...` above.

@@ -23,7 +23,8 @@ class QuickQuestions(Shown):
 
     Raises
     ------
-    ValueError : where there is no such chapter
+    ValueError
+        Where there is no such chapter
     """
 
     def __init__(self, chapter: int):
@@ -59,7 +60,8 @@ class QuickQuestions(Shown):
 
         Raises
         ------
-        ValueError : where there is no such question or letter
+        ValueError
+            Where there is no such question or letter
         """
         if not 1 <= number <= len(self.questions) or letter not in LETTERS or len(letter) != 1:
             raise ValueError(

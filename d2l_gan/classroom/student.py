@@ -121,8 +121,10 @@ class Student:
 
         Raises
         ------
-        Failed : where it stopped with an error
-        Ended : where the process did not survive it
+        Failed
+            Where it stopped with an error
+        Ended
+            Where the process did not survive it
         """
         with self._clock.of_one_cell() as seconds:
             self._exchange('run', seconds, source)

@@ -126,7 +126,8 @@ def read_cells(path: Path) -> tuple[list[Cell], list[str]]:
 
     Raises
     ------
-    Unreadable : where the file is no notebook
+    Unreadable
+        Where the file is no notebook
     """
     if path.is_symlink() or not path.is_file():
         raise Unreadable('This is no plain file.')
@@ -189,7 +190,8 @@ def read_submission(path: Path, teachers: list[Teacher]) -> Submission:
 
     Raises
     ------
-    Unreadable : where it is no notebook, or answers none of the teacher's
+    Unreadable
+        Where it is no notebook, or answers none of the teacher's
     """
     cells, notes = read_cells(path)
     best = max(teachers, key=lambda teacher: _kinship(teacher, cells))

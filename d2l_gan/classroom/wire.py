@@ -37,7 +37,8 @@ def encode(value: Any, keep: Callable[[Any], int]) -> bytes:
 
     Raises
     ------
-    TooLarge : beyond 1 MB of data or 64 MB of tensors
+    TooLarge
+        Beyond 1 MB of data or 64 MB of tensors
     """
     tensors: list[bytes] = []
 
@@ -79,7 +80,8 @@ def decode(text: bytes, tensors: bytes, function: Callable[[int], Any]) -> Any:
 
     Raises
     ------
-    Garbled : where the bytes are not what `encode` writes
+    Garbled
+        Where the bytes are not what `encode` writes
     """
     at = 0
 
@@ -134,7 +136,8 @@ def read(stream: IO[bytes]) -> tuple[bytes, bytes] | None:
 
     Raises
     ------
-    TooLarge : where the message says that it is larger than allowed
+    TooLarge
+        Where the message says that it is larger than allowed
     """
     head = stream.read(HEAD.size)
     if len(head) < HEAD.size:
