@@ -90,7 +90,7 @@ class InMemory:
 
     def __getitem__(self, index: int | slice | list[int] | Tensor) -> Tensor:
         """The images at `index`, back in [-1, 1]."""
-        return self.pixels[index].to(self.device).float() / 127.5 - 1
+        return self.pixels[index].to(self.device).float().div_(127.5).sub_(1)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for chosen in torch.randperm(len(self.pixels)).to(self.device).split(self.batch_size):

@@ -24,22 +24,22 @@ RESULTS = {'01_basic_gan': 'result', '02_dcgan': 'patience-pictures'}  # in the 
 
 @contextmanager
 def watched():
-    """The most memory that all processes below this one take together: a list of one, in GB."""
-    most, over = [0.0], threading.Event()
+    """How much memory all processes below this one take together, each second: a list, in GB."""
+    taken, over = [], threading.Event()
 
     def watch():
-        while not over.wait(0.2):
-            taken = 0
+        while not over.wait(1):
+            size = 0
             for process in psutil.Process().children(recursive=True):
                 with suppress(psutil.Error):  # it has just ended
                     info = process.memory_full_info()
-                    taken += getattr(info, 'pss', info.rss)  # what is shared counts once
-            most[0] = max(most[0], taken / 1e9)
+                    size += getattr(info, 'pss', info.rss)  # what is shared counts once
+            taken.append(size / 1e9)
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield most
+        yield taken
     finally:
         over.set()
         thread.join()
@@ -70,10 +70,11 @@ def execute(path: Path) -> nbformat.NotebookNode:
         on_cell_execute=begin,
         on_cell_executed=report,
     )
-    with watched() as most:
+    with watched() as taken:
         client.execute()
     seconds = time.perf_counter() - start
-    print(f'{path.name}  done in {seconds:.1f} s, at most {most[0]:.2f} GB of memory', flush=True)
+    most = max(taken, default=0)
+    print(f'{path.name}  done in {seconds:.1f} s, at most {most:.1f} GB of memory', flush=True)
     said = [output.get('text', '') for cell in code for output in cell.outputs]
     if wrong := [line for line in '\n'.join(said).splitlines() if line.endswith(': False')]:
         raise SystemExit(f'{path.name}: a claim does not hold. {"; ".join(wrong)}')

@@ -39,8 +39,9 @@ def must_hold(text: str, holds: bool) -> None:
 
 def said(lab, cured: bool) -> str:
     """What is told below the picture of a moment."""
-    setting = f"D's learning rate {lab.lr_D:g}, the loss {lab.loss}"
-    return f'Step {lab.steps}, {setting}{" (the cure)" if cured else ""}. {lab.diagnosis()}'
+    setting = f"D's learning rate {lab.lr_D:g}, loss {lab.loss}{' (the cure)' if cured else ''}"
+    now = lab.diagnosis()
+    return f'Step {lab.steps}, {setting}. The lab: “{now.verdict}”, {now.evidence}. {now.advice}'
 
 
 def played(every: int) -> list[tuple[Image.Image, str]]:
