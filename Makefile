@@ -73,7 +73,8 @@ slides: setup    ## write the three decks into _build/slides, each one file
 	$(BIN)/python tools/slides.py
 
 book: setup      ## build the book into _build/book: open index.html there, no network needed
-	$(BIN)/sphinx-build -q -W --keep-going -d _build/doctrees -c docs . _build/book
+	rm -rf _build/book
+	$(BIN)/sphinx-build -q -E -W --keep-going -d _build/doctrees -c docs . _build/book
 	$(BIN)/python tools/slides.py --to _build/book/slides
 
 links: setup     ## ask every external address in the book whether it is still there

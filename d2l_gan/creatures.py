@@ -22,7 +22,7 @@ Point = Sequence[Number]
 
 DRAWING = 1  # raised whenever a pixel or a kind changes, so that older images are not taken
 SIDE = 64
-#: The hues of the sprites by name: red, green and blue, 0 to 255.
+#: Red, green and blue of the sprites, 0 to 255, by the names of their hues.
 HUES = {
     'red': (222, 66, 62), 'orange': (245, 143, 50), 'yellow': (250, 214, 72),
     'green': (112, 186, 74), 'teal': (60, 186, 188), 'blue': (72, 112, 222),
@@ -185,6 +185,7 @@ class Kind:
     pale_muzzle: bool = False  # on each one, not on every second
 
 
+#: How each kind is drawn.
 CREATURES = {  # a new kind is one more line here; then DRAWING goes up
     'bunny': Kind(bunny_behind, BUTTON),
     'cat': Kind(cat_behind, BUTTON, cat_front),

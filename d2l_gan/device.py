@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
+#: PyTorch's own, by the book's name.
 tensor = torch.tensor
+#: PyTorch's own, by the book's name.
 arange = torch.arange
+#: PyTorch's own, by the book's name.
 normal = torch.normal
+#: PyTorch's own, by the book's name.
 matmul = torch.matmul
 
 

@@ -97,6 +97,7 @@ class Diagnosis:
         return f'{self.verdict}: {self.evidence}. {self.advice}'
 
 
+#: The verdicts of `diagnose`, and what each advises.
 ADVICE = {
     'too early to say': 'Train on, and record as you go.',
     'G saturates': 'Use the non-saturating loss, which keeps a gradient when D is sure.',
@@ -121,7 +122,9 @@ def diagnose(history: Sequence[Mapping[str, float]]) -> Diagnosis:
     A game near equilibrium can still draw poorly: the players see each other, not the truth.
     """
     if len(history) < LEAST_RECORDS:
-        return _said('too early to say', f'{len(history)} records, and it takes {LEAST_RECORDS}')
+        return _said(
+            'too early to say', f'{len(history)} of the {LEAST_RECORDS} records that it takes'
+        )
     third = len(history) // 3
     keys = 'D_real', 'D_fake', 'pull', 'spread'
     table = torch.tensor([[r[key] for r in history] for key in keys], dtype=torch.float64)

@@ -51,8 +51,10 @@ def gaussian_kl(mean_q: Tensor, cov_q: Tensor, mean_p: Tensor, cov_p: Tensor) ->
 
     Examples
     --------
+    >>> import torch
+    >>> import d2l_gan as d2l
     >>> one = torch.eye(1)
-    >>> gaussian_kl(torch.tensor([1.0]), one, torch.tensor([0.0]), one).item()
+    >>> d2l.gaussian_kl(torch.tensor([1.0]), one, torch.tensor([0.0]), one).item()
     0.5
     """
     (mean_q, cov_q), (mean_p, cov_p) = _gaussian(mean_q, cov_q, 'q'), _gaussian(mean_p, cov_p, 'p')
@@ -77,8 +79,10 @@ def gaussian_w2(mean_q: Tensor, cov_q: Tensor, mean_p: Tensor, cov_p: Tensor) ->
 
     Examples
     --------
+    >>> import torch
+    >>> import d2l_gan as d2l
     >>> one = torch.eye(2)
-    >>> gaussian_w2(torch.tensor([3.0, 4.0]), one, torch.zeros(2), one).item()
+    >>> d2l.gaussian_w2(torch.tensor([3.0, 4.0]), one, torch.zeros(2), one).item()
     5.0
     """
     q, p = _gaussian(mean_q, cov_q, 'q'), _gaussian(mean_p, cov_p, 'p')
@@ -136,8 +140,10 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
     Examples
     --------
+    >>> import torch
+    >>> import d2l_gan as d2l
     >>> real = torch.tensor([[0.0], [1.0], [2.0]])
-    >>> frechet_distance(real, real + 3)
+    >>> d2l.frechet_distance(real, real + 3)
     9.0
     """
     real, fake = _checked(real, 'real'), _checked(fake, 'fake')
@@ -150,7 +156,9 @@ def filled_cells(cells: Tensor, at_least: int = 10) -> int:
 
     Examples
     --------
-    >>> filled_cells(torch.tensor([0, 0, 3]), at_least=2)
+    >>> import torch
+    >>> import d2l_gan as d2l
+    >>> d2l.filled_cells(torch.tensor([0, 0, 3]), at_least=2)
     1
     """
     return int((torch.bincount(cells.cpu()) >= at_least).sum())
@@ -165,8 +173,10 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, flo
 
     Examples
     --------
+    >>> import torch
+    >>> import d2l_gan as d2l
     >>> real = torch.arange(20.0).unsqueeze(1)
-    >>> precision_recall(real, real[:10])  # good fakes, of one half alone; the edge reaches over it
+    >>> d2l.precision_recall(real, real[:10])  # good fakes, but of one half alone
     (1.0, 0.65)
     """
     real, fake = _checked(real, 'real', k), _checked(fake, 'fake', k)
@@ -185,7 +195,9 @@ def nearest(points: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 
     Examples
     --------
-    >>> index, distance = nearest(torch.tensor([[5.0]]), torch.tensor([[0.0], [4.0]]))
+    >>> import torch
+    >>> import d2l_gan as d2l
+    >>> index, distance = d2l.nearest(torch.tensor([[5.0]]), torch.tensor([[0.0], [4.0]]))
     >>> index.item(), distance.item()
     (1, 1.0)
     """

@@ -25,7 +25,7 @@ from d2l_gan.timing import progress
 
 #: Where the book keeps its data.
 DATA_URL = 'http://d2l-data.s3-accelerate.amazonaws.com/'
-#: What can be asked for by name: the address, and the SHA-1 of the file (None: not known).
+#: What can be asked for by name, each with its address and its SHA-1 (None where it is not known).
 DATA_HUB: dict[str, tuple[str, str | None]] = {
     'pokemon': (DATA_URL + 'pokemon.zip', 'c065c0e2593b8b161a2d7873e42418bf6a21106c'),
 }

@@ -19,6 +19,7 @@ from d2l_gan.targets import TARGETS, Target
 
 OWN = 'your data'
 NUM_FIXED = 256  # points generated from a noise that stays the same
+#: The least and the largest value of each setting.
 LIMITS = {'lr_D': (1e-5, 10**-0.5), 'lr_G': (1e-5, 10**-0.5), 'd_steps': (0, 10)}
 LIMITS |= {'batch_size': (2, 256)}
 
@@ -50,8 +51,10 @@ class Game:
     gaussian : mean (2,) and covariance (2, 2) of the distribution of `data`, where it is a Gaussian
         With a linear G, KL and W2 are then exact; else they are estimated.
     lr_D, lr_G : float, learning rates, 1e-5 to 0.316
-    d_steps, batch_size : int, D steps per G step, 0 to 10; points in a batch, 2 to 256
-    loss, target : str, a name in `LOSSES`; 'your data' or a name in `TARGETS`
+    d_steps : int, D steps per G step, 0 to 10
+    batch_size : int, points in a batch, 2 to 256
+    loss : str, a name in `LOSSES`
+    target : str, 'your data' or a name in `TARGETS`
     seed : int, of the batches and the noise
 
     Raises
@@ -99,7 +102,7 @@ class Game:
 
     @property
     def target(self) -> str:
-        """What G should imitate: 'your data', or a name in `TARGETS`."""
+        """What G should imitate, 'your data' or a name in `TARGETS`."""
         return self._target
 
     @target.setter
@@ -111,7 +114,7 @@ class Game:
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """The figures of every moment that was kept: those of `observe`, 'step', 'KL', 'W2'."""
+        """The figures of every moment that was kept, those of `observe` and 'step', 'KL', 'W2'."""
         return self.record.figures
 
     def _aim_at(self, target: str) -> None:

@@ -49,6 +49,7 @@ from d2l_gan.sprites import sprite_labels
 from d2l_gan.steps import blur, he_init
 from d2l_gan.timing import Accumulator, Timer, progress
 
+#: What can be left out of the cure, by name.
 REMEDIES = 'r1', 'blur', 'smooth', 'free', 'average'
 LOSS_NAMES = {
     'classic': 'non-saturating', 'saturating': 'saturating', 'paired': 'relativistic + R1',

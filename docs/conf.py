@@ -1,11 +1,14 @@
 """The book: `make book` builds it from the stored notebooks; nothing is executed."""
 
+import inspect
 import os
 import re
 import tomllib
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
+from sphinx.util.inspect import stringify_signature
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))['project']
@@ -38,8 +41,10 @@ katex_js_path = 'katex.min.js'
 katex_autorender_path = 'auto-render.min.js'
 
 default_role = 'code'  # in a docstring
-autodoc_default_options = {'members': True, 'no-value': None}
+autodoc_default_options = {'members': True}
+autodoc_inherit_docstrings = False
 autodoc_member_order = 'bysource'
+autodoc_preserve_defaults = True
 autodoc_typehints = 'description'
 napoleon_google_docstring = False
 
@@ -62,13 +67,41 @@ if REPOSITORY:
 
 
 def describe_pictures(app, doctree):
-    """Give each stored picture the words of the line `*Figure: ...*` above its cell."""
+    """Give each picture the words of the line `*Figure: ...*` above its cell; mark the wide."""
     words = ''
     for node in doctree.findall(lambda n: isinstance(n, nodes.emphasis | nodes.image)):
         if isinstance(node, nodes.image):
             node.setdefault('alt', words)
+            words = ''
+            if int(node.get('width', '0').removesuffix('px')) > 640:
+                node['classes'].append('wide')
         elif match := re.match('Figure: (.*)', node.astext(), re.S):
             words = match[1]
+
+
+def part_types_from_words(app, what, name, obj, options, lines):
+    """Make of `name : type, words` what numpydoc wants: the words on a line of their own."""
+    told = []
+    for line in lines:
+        match = re.fullmatch(r'([*\w][*\w, ]*) : ((?:[^,;()]|\([^()]*\))+)[,;] (.+)', line)
+        told += [f'{match[1]} : {match[2]}', f'    {match[3]}'] if match else [line]
+    lines[:] = told
+
+
+def leave_values_out(app, doctree):
+    """Show what a constant is for, not the whole of it."""
+    for node in list(doctree.findall(addnodes.desc_annotation)):
+        if node.astext().strip().startswith('='):
+            node.parent.remove(node)
+
+
+def show_parameters(app, what, name, obj, options, signature, returned):
+    """Show what a class takes, where a base class hides it."""
+    if what == 'class' and signature == '(*args, **kwargs)':
+        own = inspect.signature(obj.__init__)
+        taken = [p for p in own.parameters.values() if p.name != 'self']
+        return stringify_signature(own.replace(parameters=taken), show_annotation=False), None
+    return None
 
 
 def take_own_katex(app):
@@ -78,5 +111,10 @@ def take_own_katex(app):
 
 def setup(app):
     """Connect what this file adds to Sphinx."""
+    app.connect(
+        'autodoc-process-docstring', part_types_from_words, priority=400
+    )  # of napoleon: 500
+    app.connect('autodoc-process-signature', show_parameters)
     app.connect('builder-inited', take_own_katex, priority=900)
     app.connect('doctree-read', describe_pictures)
+    app.connect('doctree-read', leave_values_out)

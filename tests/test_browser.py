@@ -539,7 +539,7 @@ def test_chapter_2_runs_whole_and_its_widgets_answer(page, folder, server):
     chapter = run_chapter(
         page, folder, server, '02_dcgan',
         [
-            ('switch', 'd2l.sprites()', 'd2l.sprites(256)'),
+            ('switch', 'd2l.sprites(num_images)', 'd2l.sprites(256)'),
             ('sizes', '= 16, 16, 32, 0.001, 5', '= 8, 8, 32, 0.001, 1'),
             ('long', 'max(round(60 * minutes * pace / len(batches.pixels)), 5)', '3'),
             ('shape-lab', 'd2l.ShapeLab()', 'shapes = d2l.ShapeLab(); shapes'),

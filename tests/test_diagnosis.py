@@ -106,7 +106,7 @@ def test_it_is_too_early_to_say():
     history = play_points(0, lr_D=0.01, lr_G=0.005, steps=30)[:4]
     diagnosis = d2l.diagnose(history)
     assert diagnosis.verdict == 'too early to say'
-    assert '4 records' in str(diagnosis)
+    assert '4 of the 5 records' in str(diagnosis)
 
 
 def test_observe_changes_neither_net():

@@ -107,6 +107,16 @@ def test_every_command_of_make_is_told_to_newcomers():
     assert [c for c in commands if c != 'help' and f'make {c}' not in told] == []
 
 
+def test_the_books_opening_page_tells_what_the_readme_tells():
+    def rows(page):
+        return [line.replace('](../', '](') for line in page.splitlines() if line.startswith('| ')]
+
+    table = rows(text('docs/index.md'))
+    assert len(table) == 4
+    assert set(table) <= set(rows(text('README.md')))
+    assert yaml.safe_load(text('CITATION.cff'))['version'] == PROJECT['version']
+
+
 def test_the_changelog_begins_with_this_version():
     versions = re.findall(r'^## \[([\d.]+)\]', text('CHANGELOG.md'), re.M)
     assert versions[0] == PROJECT['version']

@@ -2,10 +2,12 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -63,19 +65,21 @@ def test_what_the_release_tries_on_the_wheel_goes_well(dist, tmp_path):
     (path,) = dist.glob('*.whl')
     pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index']
     subprocess.run([*pip, '--target', tmp_path / 'site', path], check=True)
-    (tmp_path / 'bin').mkdir()
-    (tmp_path / 'bin' / 'python').symlink_to(sys.executable)
     env = os.environ | {'PYTHONPATH': str(tmp_path / 'site'), 'D2L_GAN_DATA': str(tmp_path)}
-    tried = [c for c in commands('build', 'Try the wheel in an empty environment') if ' -' in c]
-    lines = [line for line in tried if line.startswith('bin/python')]
+    tried = commands('build', 'Try the wheel in an empty environment')
+    lines = [shlex.split(line)[1:] for line in tried if line.startswith('bin/python')]
     assert len(lines) == 3
     said = [
         subprocess.run(
-            line.replace('bin/python', sys.executable), shell=True, env=env, cwd=tmp_path,
-            capture_output=True, text=True, check=True,
+            [sys.executable, *line],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
-        for line in [*lines, "bin/python -c 'import d2l_gan; print(d2l_gan.__file__)'"]
-    ]  # fmt: skip
+        for line in [*lines, ['-c', 'import d2l_gan; print(d2l_gan.__file__)']]
+    ]
     assert '--resume' in said[1]
     assert len(list(Path(said[2].strip()).rglob('*.png'))) == 32
     assert said[3].startswith(str(tmp_path / 'site'))
@@ -86,7 +90,7 @@ def test_the_package_is_published_without_a_password_and_the_book_on_pages():
     assert jobs['package']['permissions'] == {'id-token': 'write'}
     assert jobs['package']['needs'] == jobs['book']['needs'] == 'build'
     assert 'password:' not in text('.github/workflows/release.yml')
-    assert commands('book', 'Build the book') == ['make book CPU=1']
+    assert 'make book' in commands('book', 'Build the book')[0]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_files_for_others_fit_their_schema(schema, path, tmp_path):
     assert subprocess.run([*check, tmp_path / path.name], capture_output=True).returncode == 1
 
 
-def test_the_container_starts_the_page_as_an_ordinary_user(monkeypatch):
+def test_the_container_starts_the_page_as_an_ordinary_user():
     parser = pytest.importorskip('dockerfile_parse').DockerfileParser(str(ROOT / 'Dockerfile'))
     steps = [(step['instruction'], step['value']) for step in parser.structure]
     known = {'FROM', 'RUN', 'USER', 'WORKDIR', 'ENV', 'COPY', 'EXPOSE', 'CMD', 'COMMENT'}
@@ -121,6 +125,8 @@ def test_the_container_starts_the_page_as_an_ordinary_user(monkeypatch):
 
 def test_binder_installs_the_course_without_the_tools_of_developers():
     lines = [line for line in text('.binder/requirements.txt').splitlines() if line[0] != '#']
-    assert lines == ['--extra-index-url https://download.pytorch.org/whl/cpu', '.[lab]']
+    extra = re.fullmatch(r'\.\[(\w+)\]', lines[-1])[1]
+    project = tomllib.loads(text('pyproject.toml'))['project']
+    assert any(name.startswith('jupyterlab') for name in project['optional-dependencies'][extra])
     python = text('.binder/runtime.txt').strip().removeprefix('python-')
     assert tuple(map(int, python.split('.'))) >= (3, 11)

@@ -56,10 +56,14 @@ def stub(source: str) -> str:
 def for_students(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook that students get."""
     notebook = nbformat.from_dict(notebook)
+    title = notebook.cells[0]
+    title.source = title.source.replace('# Solutions to the exercises of', '# Exercises to', 1)
     for cell in notebook.cells:
         answer = 'solution' in cell.metadata.get('tags', [])
         if cell.cell_type == 'code':
-            cell.outputs, cell.execution_count = [], None
+            if cell.id != 'questions':  # whose text can be read where no kernel runs
+                cell.outputs = []
+            cell.execution_count = None
             cell.source = stub(cell.source) if answer else cell.source
         elif answer:
             cell.source = PLACE_TO_WRITE

@@ -1,4 +1,4 @@
-"""Record chapter 1's lab, a collapse and its cure: `python tools/film.py`, a minute.
+"""Record chapter 1's lab, a collapse and its cure: `python tools/film.py`, half a minute.
 
 It plays the chapter's own two cells and goes back through the lab's record. That leaves the film
 of the book's opening page (`docs/film.html`, with a picture for every moment in
@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[1]
 SIZE = 800, 400
 CAPTION = 76  # pixels above each picture of the README's
 PAGE = """<figure class="film">
-<img src="../_static/film/{last:02}.webp" width="800" height="400" alt="The lab: {alt}">
+<img src="../_static/film/{first:02}.webp" width="800" height="400" alt="The lab: {alt}">
 <div>
 <button type="button" hidden>play</button>
-<input type="range" min="0" max="{last}" value="{last}" aria-label="moment of the game" hidden>
+<input type="range" min="0" max="{last}" value="{first}" aria-label="moment of the game" hidden>
 </div>
 <figcaption>{alt}</figcaption>
 <script type="application/json">{moments}</script>
@@ -82,9 +82,11 @@ def main() -> None:
     for number, (picture, _) in enumerate(frames):
         picture.save(folder / f'{number:02}.webp', quality=50, method=6)
     moments = [words for _, words in frames]
+    first = max(i for i, words in enumerate(moments) if '(the cure)' not in words)
     page = PAGE.format(
-        last=len(frames) - 1, alt=html.escape(moments[-1]), moments=json.dumps(moments)
-    )
+        first=first, last=len(frames) - 1, alt=html.escape(moments[first]),
+        moments=json.dumps(moments),
+    )  # fmt: skip
     (args.to / 'docs/film.html').write_text(page, encoding='utf-8')
     pictures = [captioned(*frame) for frame in frames]
     pictures[0].save(

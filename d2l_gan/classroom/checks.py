@@ -40,6 +40,7 @@ class Verdict:
     reason: str
 
 
+#: The exercises by name, filled by the chapters' files.
 EXERCISES: dict[str, Exercise] = {}
 _verdicts: dict[str, Verdict] = {}  # the last one of each, for `solved`
 
@@ -85,6 +86,8 @@ def check(name: str, answer: Any) -> None:
     ValueError
         Where no exercise has this name
 
+    Examples
+    --------
     >>> check('best-D', ...)
     ✗ best-D: not yet. Nothing here yet: put your answer in the place of each `...` above.
     """

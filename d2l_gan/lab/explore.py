@@ -64,11 +64,15 @@ class ShapeLab(Explorer):
 
     Parameters
     ----------
-    n, kernel, stride, padding : int, pixels, 1 to 32, 1 to 8, 1 to 4, 0 to 4, at first
+    n : int, pixels of the input at first, 1 to 32
+    kernel : int, of the layer at first, 1 to 8
+    stride : int, 1 to 4
+    padding : int, 0 to 4
 
     Attributes
     ----------
-    side, layer_side : int, the output's by the formula, and by PyTorch's own layer, if it has one
+    side : int, the output's by the formula
+    layer_side : int, the output's by PyTorch's own layer, None where it has none
     """
 
     def __init__(self, n: int = 8, kernel: int = 4, stride: int = 2, padding: int = 1):

@@ -8,6 +8,7 @@ for (const film of document.querySelectorAll(".film")) {
 
   const show = (i) => {
     slider.value = i;
+    slider.setAttribute("aria-valuetext", moments[i]);
     picture.src = address(i);
     picture.alt = `The lab: ${moments[i]}`;
     words.textContent = moments[i];
