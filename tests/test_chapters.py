@@ -600,3 +600,16 @@ def test_arc_keeps_to_the_sphere():
     torch.testing.assert_close(path[0], z0)
     torch.testing.assert_close(path[-1], z1)
     torch.testing.assert_close(path[2].flatten(), torch.full((2,), 3 / 2**0.5))
+
+
+@pytest.mark.parametrize(('granted', 'drawn'), [(None, 4096), (2**31, 2048), (2**33, 4096)])
+def test_chapter_2_draws_half_the_creatures_where_a_hub_grants_2_GB(
+    monkeypatch, tmp_path, granted, drawn
+):
+    folder, asked = d2l.sprites(32, folder=tmp_path / 'few'), []
+    monkeypatch.delenv('MEM_LIMIT', raising=False)
+    if granted:
+        monkeypatch.setenv('MEM_LIMIT', str(granted))
+    monkeypatch.setattr(d2l, 'sprites', lambda n: asked.append(n) or folder)
+    assert len(defined_in('02_dcgan', 'switch')['images']) == 32
+    assert asked == [drawn]

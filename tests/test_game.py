@@ -331,7 +331,7 @@ def test_the_diagnosis_forgets_another_target_and_what_is_long_ago(unmeasured):
     game.step(200)
     game.target = 'ring of eight'
     assert game.diagnosis().verdict == 'too early to say'
-    assert '1 records' in str(game.diagnosis())
+    assert '1 of the 5 records' in str(game.diagnosis())
     game.step(1000)
     assert game.diagnosis() == d2l.diagnose(game.history[-30:])
 
