@@ -23,7 +23,7 @@ def load_array(data_arrays: Sequence[Tensor], batch_size: int, is_train: bool = 
 
     Returns
     -------
-    loader : DataLoader of lists of tensors of shape (batch, ...), one per array
+    loader : DataLoader, of lists of tensors of shape (batch, ...), one per array
 
     Raises
     ------
@@ -59,7 +59,7 @@ class InMemory:
 
     Parameters
     ----------
-    loader : DataLoader of (X, y), X of shape (batch, channels, height, width) in [-1, 1]
+    loader : DataLoader, of (X, y), X of shape (batch, channels, height, width) in [-1, 1]
     batch_size : int, for the batches that come out
     device : torch.device or str, for these batches
 

@@ -26,9 +26,9 @@ def save_checkpoint(path: str | os.PathLike, parts: Mapping[str, Part], **values
 
     Parameters
     ----------
-    path : path of the file; its folder is made; OSError where that cannot be written
-    parts : dict of the networks, averages and optimisers that the run consists of
-    **values : what else to keep: tensors, numbers, strings, and lists and dicts of these
+    path : path, of the file; its folder is made; OSError where that cannot be written
+    parts : dict, the networks, averages and optimisers that the run consists of
+    **values : object, what else to keep: tensors, numbers, strings, and lists and dicts of these
     """
     state = {
         'format': FORMAT,
@@ -47,7 +47,7 @@ def load_checkpoint(path: str | os.PathLike, parts: Mapping[str, Part]) -> dict[
 
     Parameters
     ----------
-    path : path of the file
+    path : path, of the file
     parts : dict, with the names they were saved under, of the same shapes, on any device
 
     Raises

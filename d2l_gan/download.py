@@ -51,7 +51,7 @@ def download(url_or_name: str, folder: StrPath | None = None, sha1_hash: str | N
     Parameters
     ----------
     url_or_name : str, an http(s) address or a name in `DATA_HUB`
-    folder : path to keep the file in; by default `data_folder()`
+    folder : path, where to keep the file; by default `data_folder()`
     sha1_hash : str, the file's SHA-1; by default the one in `DATA_HUB`
 
     Raises

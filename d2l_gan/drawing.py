@@ -99,7 +99,7 @@ def plot(
 
     Parameters
     ----------
-    X, Y : array, tensor or sequence of numbers, or a sequence of these
+    X, Y : array, tensor, sequence of numbers, or a sequence of these
         One curve or several; one `X` serves for all of `Y`, and without `Y` the curves are `X` over
         0, 1, 2, ... ValueError where their numbers or lengths do not match.
     fmts : sequence of str
@@ -131,7 +131,7 @@ def show_images(
 
     Parameters
     ----------
-    imgs : arrays or tensors, shape (N, H, W, C), or (N, H, W) for grey, in [0, 1]
+    imgs : array, tensor or sequence of these, shape (N, H, W, C), or (N, H, W) for grey, in [0, 1]
         ValueError where shape or range is another, or there are fewer of them than places.
     """
     imgs = [_array(i) for i in imgs]
@@ -263,7 +263,8 @@ class Animator:
 
     Attributes
     ----------
-    fig, axes : Figure, and ndarray of Axes, flat, `nrows` x `ncols` of them
+    fig : Figure
+    axes : ndarray of Axes, flat, `nrows` x `ncols` of them
         The curves are drawn in `axes[0]`, the caller draws in the others before `add`.
     """
 

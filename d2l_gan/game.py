@@ -48,7 +48,7 @@ class Game:
     net_G : nn.Module, your generator, noise (n, latent_dim) to points (n, 2)
     data : Tensor, shape (n, 2), real points, at least 8
     latent_dim : int; by default what the first linear layer of `net_G` takes
-    gaussian : mean (2,) and covariance (2, 2) of the distribution of `data`, where it is a Gaussian
+    gaussian : tuple of Tensor, mean (2,) and covariance (2, 2), where the data is drawn from one
         With a linear G, KL and W2 are then exact; else they are estimated.
     lr_D, lr_G : float, learning rates, 1e-5 to 0.316
     d_steps : int, D steps per G step, 0 to 10

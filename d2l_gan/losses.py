@@ -43,7 +43,7 @@ class Loss:
     Attributes
     ----------
     words : str, what it is, in a line for the lab's page
-    D, G : from the logits of the real and the fake points, of one shape, to the player's mean loss
+    D, G : callable, from the logits of the real and the fake points (of one shape) to the mean loss
     compares : bool, whether only differences between logits mean something
     gamma : float, weight of the R1 penalty that goes with it in the lab, 0 for none
     """

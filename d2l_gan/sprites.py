@@ -58,7 +58,7 @@ def sprite_labels(samples: Iterable) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    samples : paths, or (path, class) pairs such as an ImageFolder's `samples`
+    samples : sequence, of paths, or of (path, class) pairs such as an ImageFolder's `samples`
 
     Returns
     -------

@@ -17,8 +17,8 @@ class Target:
     Attributes
     ----------
     words : str, what it is, in a line for the lab's page
-    draw : from a number n and a `torch.Generator` to n of its points, shape (n, 2)
-    gaussian : mean (2,) and covariance (2, 2), where it is one: distances are then exact
+    draw : callable, from a number n and a `torch.Generator` to n of its points, shape (n, 2)
+    gaussian : tuple of Tensor, mean (2,) and covariance (2, 2), where it is one
     """
 
     words: str

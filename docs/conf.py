@@ -4,9 +4,11 @@ import inspect
 import os
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 from docutils import nodes
+from PIL import Image
 from sphinx import addnodes
 from sphinx.util.inspect import stringify_signature
 
@@ -51,7 +53,7 @@ napoleon_google_docstring = False
 html_theme = 'sphinx_book_theme'
 html_title = project
 html_css_files = ['book.css']
-html_js_files = [('film.js', {'defer': 'defer'})]
+html_js_files = [('print.js', {'defer': 'defer'}), ('film.js', {'defer': 'defer'})]
 html_extra_path = ['front']  # the way in, since the opening page lies in docs/
 html_domain_indices = html_use_index = False  # the reference is one page, and the search finds
 html_theme_options = {'navbar_persistent': [], 'use_fullscreen_button': False}
@@ -73,18 +75,35 @@ def describe_pictures(app, doctree):
         if isinstance(node, nodes.image):
             node.setdefault('alt', words)
             words = ''
-            if int(node.get('width', '0').removesuffix('px')) > 640:
+            path = Path(app.srcdir, node['uri'])
+            width = re.match(r'\d+(?=px$|$)', node.get('width', ''))
+            if width is None and path.suffix == '.png' and path.exists():
+                with Image.open(path) as picture:
+                    width = re.match(r'\d+', str(picture.width))
+            if width and int(width[0]) > 640:
                 node['classes'].append('wide')
         elif match := re.match('Figure: (.*)', node.astext(), re.S):
             words = match[1]
 
 
+def wrap_sentences(app, doctree):
+    """Mark the outputs that are no tables: on a phone their lines may be broken."""
+    for cell in doctree.findall(nodes.container):
+        for node in cell.findall(nodes.literal_block) if 'cell_output' in cell['classes'] else ():
+            if not re.search(r'\S {2,}\S', node.astext()):
+                node['classes'].append('sentences')
+
+
 def part_types_from_words(app, what, name, obj, options, lines):
     """Make of `name : type, words` what numpydoc wants: the words on a line of their own."""
     told = []
-    for line in lines:
+    for line, after in pairwise([*lines, '']):
         match = re.fullmatch(r'([*\w][*\w, ]*) : ((?:[^,;()]|\([^()]*\))+)[,;] (.+)', line)
-        told += [f'{match[1]} : {match[2]}', f'    {match[3]}'] if match else [line]
+        if match:
+            stop = '.' if after.strip()[:1].isupper() and after[0] == ' ' else ''
+            told += [f'{match[1]} : {match[2]}', f'    {match[3]}{stop}']
+        else:
+            told.append(line)
     lines[:] = told
 
 
@@ -97,11 +116,13 @@ def leave_values_out(app, doctree):
 
 def show_parameters(app, what, name, obj, options, signature, returned):
     """Show what a class takes, where a base class hides it."""
-    if what == 'class' and signature == '(*args, **kwargs)':
-        own = inspect.signature(obj.__init__)
-        taken = [p for p in own.parameters.values() if p.name != 'self']
-        return stringify_signature(own.replace(parameters=taken), show_annotation=False), None
-    return None
+    if what != 'class' or signature != '(*args, **kwargs)':
+        return None
+    if '__init__' not in vars(obj):
+        return '()', None
+    own = inspect.signature(obj.__init__)
+    taken = [p for p in own.parameters.values() if p.name != 'self']
+    return stringify_signature(own.replace(parameters=taken), show_annotation=False), None
 
 
 def take_own_katex(app):
@@ -118,3 +139,4 @@ def setup(app):
     app.connect('builder-inited', take_own_katex, priority=900)
     app.connect('doctree-read', describe_pictures)
     app.connect('doctree-read', leave_values_out)
+    app.connect('doctree-read', wrap_sentences)

@@ -20,7 +20,7 @@ from d2l_gan.diagnosis import ADVICE
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / '_build' / 'book'
-CHAPTERS = '01_basic_gan', '02_dcgan', '03_scaling_out'
+CHAPTERS = sorted(path.stem for path in (ROOT / 'notebooks').glob('*.ipynb'))
 PHONE, LAPTOP = {'width': 390, 'height': 844}, {'width': 1280, 'height': 800}
 RULES = 'color-contrast', 'image-alt', 'link-name', 'button-name', 'label', 'duplicate-id-aria'
 LOOK = """() => {
@@ -200,10 +200,14 @@ def test_a_print_shows_the_text_and_no_controls(book, page):
     )
     shown = [page.locator(css).first for css in controls]
     assert all(part.is_visible() for part in shown)
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
     page.emulate_media(media='print')
     assert not any(part.is_visible() for part in shown)
+    page.wait_for_function("document.documentElement.dataset.theme == 'light'")
     cut = 'all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)'
     assert page.locator('pre').evaluate_all(cut) == []
+    page.emulate_media(media='screen')
+    page.wait_for_function("document.documentElement.dataset.theme == 'dark'")
     assert page.pdf(format='A4').count(b'/Type /Page\n') > 10
 
 

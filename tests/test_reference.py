@@ -26,6 +26,27 @@ def test_there_are_examples():
     assert len(found) >= 9
 
 
+TYPES = {
+    'int', 'float', 'str', 'bool', 'path', 'dict', 'object', 'callable', 'sequence', 'array',
+    'Tensor', 'int Tensor', 'tuple of Tensor', 'sequence of Tensor', 'sequence of str', 'Figure',
+    'ndarray of int', 'ndarray of Axes', 'nn.Module', 'DataLoader', 'torch.device or str',
+}  # fmt: skip
+SECTION = r'(?m)^ *(?:Parameters|Attributes|Returns)\n *-+\n((?: *\S.*\n?)*)'
+TYPED = r' *[*\w][*\w, ]* : ((?:[^,;()]|\([^()]*\))+).*'
+
+
+def test_each_parameter_has_a_type_and_then_its_words():
+    told = re.findall(r'(?m)^\.\. automodule:: (.+)$', REFERENCE.read_text(encoding='utf-8'))
+    found = 0
+    for module in map(importlib.import_module, told):
+        for example in doctest.DocTestFinder(exclude_empty=False).find(module):
+            for line in '\n'.join(re.findall(SECTION, example.docstring)).splitlines():
+                if match := re.fullmatch(TYPED, line):
+                    assert match[1] in TYPES, (example.name, line)
+                    found += 1
+    assert found > 40
+
+
 def test_every_file_of_the_package_is_in_the_reference():
     told = re.findall(r'(?m)^\.\. automodule:: (.+)$', REFERENCE.read_text(encoding='utf-8'))
     assert len(told) == len(set(told))

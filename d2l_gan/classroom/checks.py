@@ -25,7 +25,7 @@ class Exercise:
     Attributes
     ----------
     points : int, for a right answer
-    judge : from the answer to a sentence on what it has shown; raises Wrong
+    judge : callable, from the answer to a sentence on what it has shown; raises Wrong
     """
 
     points: int
@@ -79,7 +79,7 @@ def check(name: str, answer: Any) -> None:
     Parameters
     ----------
     name : str, the exercise, as its check cell calls it
-    answer : what the task asks for: a function, a number, a string, a tuple
+    answer : object, what the task asks for: a function, a number, a string, a tuple
 
     Raises
     ------

@@ -251,7 +251,7 @@ class TimeMachine(Explorer):
 
     Parameters
     ----------
-    snapshots : for each epoch a Tensor (n, 3, height, width), in [-1, 1], of the same n draws
+    snapshots : sequence of Tensor, an epoch each, (n, 3, height, width) in [-1, 1], of equal draws
     columns : int, images in a row
     """
 

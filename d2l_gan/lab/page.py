@@ -58,11 +58,10 @@ class GANLab(parts.Shown):
     each generated point an arrow, the way that G's loss would have it go. On the right: losses,
     D(x) and D(G(z)), KL and W2. What the buttons do are methods too, what the controls show are
     attributes. Going back leaves the sliders where you put them: you can try another cure.
+    The other parameters are those of `Game`, which is the lab's `game`; so are the errors.
 
     Parameters
     ----------
-    net_D, net_G, data, latent_dim, gaussian, lr_D, lr_G, d_steps, batch_size, loss, target, seed
-        As of `Game`, which is the lab's `game`; ValueError is raised as there.
     speed : int, rounds in a frame while it plays, 1 to 50
     """
 
