@@ -53,10 +53,13 @@ def group(device: torch.device) -> Iterator[None]:
         store = distributed.PrefixStore(os.environ['TORCHELASTIC_RESTART_COUNT'], store)
     backend = 'cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo'
     distributed.init_process_group(backend, store=store, rank=number, world_size=count)
+    went_well = False
     try:
         yield
+        went_well = True
     finally:
-        distributed.destroy_process_group()
+        if went_well or device.type != 'cuda':  # NCCL would wait for processes that wait for this
+            distributed.destroy_process_group()
 
 
 def part(batch: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The images of a training: drawn sprites, the book's Pokémon, or a folder of pictures."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,13 @@ class NoPictures(ValueError):
     """A folder holds too few pictures, or none; the message says what was found."""
 
 
-def read_picture(path: Path) -> Tensor:
+def read_picture(file: Path | BytesIO) -> Tensor:
     """A picture as bytes, shape (3, 64, 64): its middle square, on white where it is transparent.
 
-    Raises
-    ------
-    OSError, ValueError, SyntaxError
-        Where it cannot be decoded, as Pillow says it
+    What cannot be decoded is an error as Pillow has it, of nearly any kind.
     """
-    with Image.open(path) as file:
-        turned = ImageOps.exif_transpose(file)  # as the camera was held
+    with Image.open(file) as picture:
+        turned = ImageOps.exif_transpose(picture)  # as the camera was held
     if turned.mode.startswith('I'):  # greys of 16 bits, which `convert` would cut off
         turned = turned.convert('I').point(lambda grey: grey / 256).convert('L')
     shown = turned.convert('RGBA')
@@ -57,12 +55,19 @@ def find_pictures(data: str, images: int) -> list[Path]:
 
 
 def read_pictures(paths: Sequence[Path]) -> tuple[Tensor, list[Path]]:
-    """The pictures as bytes, shape (n, 3, 64, 64), and the files that could not be decoded."""
+    """The pictures as bytes, shape (n, 3, 64, 64), and the files that could not be decoded.
+
+    Raises
+    ------
+    OSError
+        Where a file cannot be read: a share that is gone is no lack of pictures
+    """
     pixels, broken = [], []
     for path in paths:
+        file = BytesIO(path.read_bytes())
         try:
-            pixels.append(read_picture(path))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            pixels.append(read_picture(file))
+        except Exception:  # a damaged file may lead a decoder anywhere
             broken.append(path)
     empty = torch.zeros(0, 3, SIDE, SIDE, dtype=torch.uint8)
     return torch.stack(pixels) if pixels else empty, broken

@@ -14,6 +14,7 @@ import copy
 import csv
 import difflib
 import json
+import math
 import os
 import shutil
 import signal
@@ -102,6 +103,8 @@ class Config:
             if kind in (int, float) and not low <= value <= high:
                 reach = f'at least {low:g}' if high == float('inf') else f'{low:g} to {high:g}'
                 raise Refused(f'{item.name} must be {reach}; got {value}')
+            if value == math.inf and item.name != 'every':
+                raise Refused(f'{item.name} must be finite; got {value}')
         one_of('loss', self.loss, LOSS_NAMES)
         for name in self.chosen:
             one_of('remedies', name, REMEDIES)
@@ -374,14 +377,20 @@ def first_whole(paths: Sequence[Path], trainer: Trainer) -> dict[str, Any]:
 
 
 def starter() -> str:
-    """Who started this process: its `torchrun`, which stays the same when it starts it again."""
-    return f'{socket.gethostname()} {os.getppid()}'
+    """Who starts this process, and starts it again: its `torchrun`, or the job of several machines.
+
+    Empty without `torchrun`. The count of restarts would not tell: where a machine has left and
+    come back, it stays.
+    """
+    job = os.environ.get('TORCHELASTIC_RUN_ID', '')
+    one_machine = os.environ.get('GROUP_WORLD_SIZE', '1') == '1'
+    return job and (f'{socket.gethostname()} {os.getppid()}' if one_machine else f'job {job}')
 
 
 def began_here(folder: Path) -> bool:
-    """Whether this process's `torchrun` has begun the run in this folder, and starts it again."""
-    restarts, lock = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)), folder / '.lock'
-    return restarts > 0 and lock.exists() and lock.read_text() == starter()
+    """Whether who starts this process has begun the run in this folder, and starts it again."""
+    lock = folder / '.lock'
+    return starter() != '' and lock.exists() and lock.read_text() == starter()
 
 
 @contextmanager
@@ -463,7 +472,10 @@ def train(config: Config, run: Run, device: torch.device, resume: bool) -> int:
         over, now = trainer.step == trainer.steps, time.monotonic()
         run.seconds = now - start
         due = over or now - last >= config.every
-        number, due_anywhere = map(int, parallel.over_all([stop.signal, due], device, MAX))
+        asked = parallel.over_all(
+            [stop.signal, due], torch.device('cpu'), MAX
+        )  # no GPU waits for it
+        number, due_anywhere = map(int, asked)
         if number and not over:
             if writes:
                 run.save(trainer)
@@ -563,8 +575,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with parallel.group(device):
             leads = parallel.rank() == 0
-            (ours,) = parallel.over_all([leads and began_here(args.out)], device, MAX)
-            config, resume = settle(args, bool(ours))
+            ours = args.resume or (leads and began_here(args.out))  # on any machine
+            (goes_on,) = parallel.over_all([ours], device, MAX)
+            config, resume = settle(args, bool(goes_on))
             parallel.wait()  # until all have looked, before one begins to write
             if config.deterministic:
                 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
@@ -576,8 +589,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (Refused, NoPictures, DownloadError) as error:
         fail(str(error), 2)
     except OSError as error:
-        cure = 'make room, or mend it, then go on with --resume'
-        fail(f'{error}. The checkpoints in {args.out} are whole: {cure}', 1)
+        words = f'{error}.'
+        if any((args.out / 'checkpoints').glob('*.pt')):
+            cure = 'make room, or mend it, then go on with --resume'
+            words += f' The checkpoints in {args.out} are whole: {cure}'
+        fail(words, 1)
     if number:
         print(f'Stopped by {signal.Signals(number).name}. Go on with --resume.', flush=True)
         sys.exit(128 + number)

@@ -67,7 +67,7 @@ def test_slurms_options_are_slurms():
 
 STUBS = {  # what Slurm puts in front of a command on a machine of its own
     'scontrol': 'echo localhost',
-    'srun': 'exec "$@"',
+    'srun': 'shift 2; exec "$@"',  # --cpus-per-task N
     'torchrun': 'echo "$@"',
 }
 
@@ -78,6 +78,7 @@ def test_slurms_script_starts_the_run_and_goes_on_with_it(tmp_path):
         (tmp_path / name).chmod(0o755)
     slurm = {'JOB_NAME': 'gan', 'JOB_NODELIST': 'n[1-2]', 'JOB_ID': '7', 'NNODES': '2'}
     env = {f'SLURM_{name}': value for name, value in slurm.items()} | {'SLURM_GPUS_ON_NODE': '4'}
+    env |= {'SLURM_CPUS_PER_TASK': '16'}
     env |= {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'RUN': str(tmp_path)}
     line = ['bash', CLUSTER / 'train.sbatch', '--data', 'my pictures']
     for resume in ([], ['--resume']):

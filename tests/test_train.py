@@ -170,6 +170,7 @@ def test_too_few_pictures_or_none_is_an_error_with_its_cure(tmp_path, capsys):
 @pytest.mark.parametrize(('options', 'reason'), (
     (['--width-g', '0'], 'width_g must be at least 1; got 0'),
     (['--lr', '2'], 'lr must be 0 to 1; got 2.0'),
+    (['--minutes', 'inf'], 'minutes must be finite; got inf'),
     (['--loss', 'piared'], "none of classic, saturating, paired. Did you mean paired?"),
     (['--remedies', 'r1,blurr'], "remedies: 'blurr' is none of"),
     (['--config', '{"widht_g": 3}'], "'widht_g' is none of"),
@@ -193,12 +194,24 @@ def test_more_processes_than_a_step_has_images_for_are_refused(monkeypatch):
 
 
 def test_only_the_torchrun_that_began_a_run_goes_on_with_it_unasked(tmp_path, monkeypatch):
+    with train.alone_in(tmp_path):
+        assert not train.began_here(tmp_path)  # without torchrun nobody starts it again
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'a')
     assert not train.began_here(tmp_path)
     with train.alone_in(tmp_path):
-        assert not train.began_here(tmp_path)
-        monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
         assert train.began_here(tmp_path)
         monkeypatch.setattr(os, 'getppid', lambda: 1)
+        assert not train.began_here(tmp_path)
+
+
+def test_a_job_of_several_machines_goes_on_from_any_of_them(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'a')
+    monkeypatch.setenv('GROUP_WORLD_SIZE', '2')
+    assert not train.began_here(tmp_path)
+    with train.alone_in(tmp_path):
+        monkeypatch.setattr(train.socket, 'gethostname', lambda: 'another')
+        assert train.began_here(tmp_path)
+        monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'b')
         assert not train.began_here(tmp_path)
 
 
@@ -407,11 +420,15 @@ train.save_checkpoint = save_checkpoint
 @pytest.mark.slow
 def test_a_process_that_cannot_read_ends_all_with_its_error(data, tmp_path):
     blind = """import os, sys
+from pathlib import Path
 from d2l_gan import train
-def blind(paths):
-    raise OSError('the shelf of process 1 is gone')
+read_bytes = Path.read_bytes
+def blind(path):
+    if path.suffix == '.png':
+        raise OSError(5, 'the shelf of process 1 is gone', str(path))
+    return read_bytes(path)
 if os.environ['LOCAL_RANK'] == '1':
-    train.read_pictures = blind
+    Path.read_bytes = blind
 """
     begin = time.monotonic()
     process = start([*TORCHRUN, script(tmp_path, blind)], tmp_path / 'run', '--data', data)
