@@ -472,9 +472,8 @@ def train(config: Config, run: Run, device: torch.device, resume: bool) -> int:
         over, now = trainer.step == trainer.steps, time.monotonic()
         run.seconds = now - start
         due = over or now - last >= config.every
-        asked = parallel.over_all(
-            [stop.signal, due], torch.device('cpu'), MAX
-        )  # no GPU waits for it
+        here = torch.device('cpu')  # no GPU waits for it
+        asked = parallel.over_all([stop.signal, due], here, MAX)
         number, due_anywhere = map(int, asked)
         if number and not over:
             if writes:

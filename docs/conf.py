@@ -68,6 +68,17 @@ if REPOSITORY:
     }
 
 
+def shown_width(node, path):
+    """A picture's width in pixels as stored beside it, or else its own; 0 where it has none."""
+    stored = node.get('width', '').removesuffix('px')
+    if stored.isdigit():
+        return int(stored)
+    if path.suffix != '.png' or not path.exists():
+        return 0
+    with Image.open(path) as picture:
+        return picture.width
+
+
 def describe_pictures(app, doctree):
     """Give each picture the words of the line `*Figure: ...*` above its cell; mark the wide."""
     words = ''
@@ -75,12 +86,7 @@ def describe_pictures(app, doctree):
         if isinstance(node, nodes.image):
             node.setdefault('alt', words)
             words = ''
-            path = Path(app.srcdir, node['uri'])
-            width = re.match(r'\d+(?=px$|$)', node.get('width', ''))
-            if width is None and path.suffix == '.png' and path.exists():
-                with Image.open(path) as picture:
-                    width = re.match(r'\d+', str(picture.width))
-            if width and int(width[0]) > 640:
+            if shown_width(node, Path(app.srcdir, node['uri'])) > 640:
                 node['classes'].append('wide')
         elif match := re.match('Figure: (.*)', node.astext(), re.S):
             words = match[1]
@@ -132,11 +138,10 @@ def take_own_katex(app):
 
 def setup(app):
     """Connect what this file adds to Sphinx."""
-    app.connect(
-        'autodoc-process-docstring', part_types_from_words, priority=400
-    )  # of napoleon: 500
+    before_napoleon, after_katex = 400, 900  # theirs is 500
+    app.connect('autodoc-process-docstring', part_types_from_words, priority=before_napoleon)
     app.connect('autodoc-process-signature', show_parameters)
-    app.connect('builder-inited', take_own_katex, priority=900)
+    app.connect('builder-inited', take_own_katex, priority=after_katex)
     app.connect('doctree-read', describe_pictures)
     app.connect('doctree-read', leave_values_out)
     app.connect('doctree-read', wrap_sentences)

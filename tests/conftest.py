@@ -1,5 +1,6 @@
-"""What every test shares: sprites."""
+"""What tests share: sprites, and a browser."""
 
+import browser
 import pytest
 
 
@@ -19,3 +20,17 @@ def sprites(tmp_path_factory):
         kinds, hues = (torch.as_tensor(a) for a in d2l.sprite_labels(dataset.samples))
         sets.append((X, kinds, hues))
     return sets
+
+
+@pytest.fixture(scope='module')
+def chromium():
+    """A browser, or a skipped test; its loop runs in this module alone."""
+    if browser.found() is None:
+        pytest.skip(f'no browser found: install one of {", ".join(browser.NAMES)}')
+    sync_playwright = pytest.importorskip('playwright.sync_api').sync_playwright
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=browser.found(), args=browser.ARGUMENTS
+        )
+        yield running
+        running.close()

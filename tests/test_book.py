@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
-import browser
 import pytest
 
 import d2l_gan
@@ -54,20 +53,6 @@ def book():
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - begin < 60
     return BOOK
-
-
-@pytest.fixture(scope='module')
-def chromium():
-    """A browser, or a skipped test."""
-    if browser.found() is None:
-        pytest.skip(f'no browser found: install one of {", ".join(browser.NAMES)}')
-    sync_playwright = pytest.importorskip('playwright.sync_api').sync_playwright
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=browser.found(), args=browser.ARGUMENTS
-        )
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -90,18 +90,6 @@ def server(folder, tmp_path_factory):
         yield address
 
 
-@pytest.fixture(scope='module')
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=browser.found(), args=browser.ARGUMENTS
-        )
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def page(chromium, request):
     page = chromium.new_page(viewport={'width': 1400, 'height': 1200})

@@ -2,7 +2,6 @@
 
 import re
 
-import browser
 import pytest
 import slides
 from slides import DECKS, Chapter, deck, slide, some
@@ -53,20 +52,6 @@ UNREAD = """() => [...document.querySelectorAll('.slides section')].flatMap((sli
         .map(n => n.textContent).join('');
     return slide.querySelector('.katex-error') || text.includes('$') ? [i + 1] : [];
 })"""
-
-
-@pytest.fixture(scope='module')
-def chromium():
-    if browser.found() is None:
-        pytest.skip(f'no browser found: install one of {", ".join(browser.NAMES)}')
-    sync_playwright = pytest.importorskip('playwright.sync_api').sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=browser.found(), args=browser.ARGUMENTS
-        )
-        yield running
-        running.close()
 
 
 @pytest.fixture
